@@ -1,0 +1,264 @@
+//! The cache key: which requests share stored responses. Pure.
+//!
+//! A key is one byte string: the length of the URL, the URL (scheme, host, path, query after the
+//! route's query rules), the method class, and the length-prefixed values of the header fields
+//! and cookies that the route puts into the key. It is compared byte by byte on every hit, so a
+//! hash collision can never mix up two resources.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use http::header::{COOKIE, HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+/// Which parts of a request beyond scheme, host and path a route puts into the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Which query parameters count.
+    pub query: QueryRule,
+    /// Whether parameters are sorted by name (stable, so repeated names keep their order).
+    pub sort_query: bool,
+    /// Header fields whose values are part of the key.
+    pub headers: Vec<HeaderName>,
+    /// Cookies whose values are part of the key.
+    pub cookies: Vec<String>,
+}
+
+/// Which query parameters are part of the key. Names may end in `*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum QueryRule {
+    /// The whole query.
+    #[default]
+    All,
+    /// No query at all.
+    Ignore,
+    /// Only these parameters.
+    Allow(Vec<String>),
+    /// All but these parameters.
+    Deny(Vec<String>),
+}
+
+impl QueryRule {
+    fn keeps(&self, name: &str) -> bool {
+        let listed = |list: &[String]| {
+            list.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == pattern,
+            })
+        };
+        match self {
+            Self::All => true,
+            Self::Ignore => false,
+            Self::Allow(list) => listed(list),
+            Self::Deny(list) => !listed(list),
+        }
+    }
+}
+
+/// Requests that may share a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodClass {
+    /// GET, and HEAD answered from a stored GET.
+    Get = b'G' as isize,
+}
+
+/// What a key is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host with port, as the client sent it.
+    pub host: &'a str,
+    /// Path as the client sent it.
+    pub path: &'a str,
+    /// Query without `?`, if there is one.
+    pub query: Option<&'a str>,
+}
+
+const LENGTH_BYTES: usize = 4;
+
+/// A key under construction, on the stack for keys of ordinary size.
+pub type KeyBuffer = SmallVec<[u8; 256]>;
+
+/// Builds the key of a request. Allocates nothing for keys of up to 256 bytes.
+pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: &HeaderMap) -> KeyBuffer {
+    let mut key = KeyBuffer::new();
+    key.extend_from_slice(&[0; LENGTH_BYTES]);
+    push_url(&mut key, target, rules);
+    let url_length = u32::try_from(key.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
+    key[..LENGTH_BYTES].copy_from_slice(&url_length.to_be_bytes());
+    key.push(class as u8);
+    for name in &rules.headers {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        push_part(&mut key, first.map(http::HeaderValue::as_bytes));
+        for value in values {
+            push_part(&mut key, Some(value.as_bytes()));
+        }
+        key.push(b';');
+    }
+    for name in &rules.cookies {
+        push_part(&mut key, cookie(headers, name));
+    }
+    key
+}
+
+/// The URL part of the key that a request for `target` would have: what a purge by URL names.
+pub fn url(target: Target<'_>, rules: &KeyRules) -> String {
+    let mut text = KeyBuffer::new();
+    push_url(&mut text, target, rules);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn push_url(key: &mut KeyBuffer, target: Target<'_>, rules: &KeyRules) {
+    key.extend_from_slice(target.scheme.as_bytes());
+    key.extend_from_slice(b"://");
+    let default_port = if target.scheme == "https" { ":443" } else { ":80" };
+    let host = target.host.strip_suffix(default_port).unwrap_or(target.host);
+    key.extend(host.bytes().map(|b| b.to_ascii_lowercase()));
+    key.extend_from_slice(target.path.as_bytes());
+    if let Some(query) = target.query {
+        push_query(key, query, rules);
+    }
+}
+
+fn push_query(key: &mut KeyBuffer, query: &str, rules: &KeyRules) {
+    if rules.query == QueryRule::All && !rules.sort_query {
+        key.push(b'?');
+        key.extend_from_slice(query.as_bytes());
+        return;
+    }
+    let name = |pair: &str| pair.split('=').next().map(str::to_owned).unwrap_or_default();
+    let mut pairs: SmallVec<[&str; 16]> =
+        query.split('&').filter(|pair| !pair.is_empty() && rules.query.keeps(&name(pair))).collect();
+    if rules.sort_query {
+        pairs.sort_by_key(|pair| name(pair));
+    }
+    for (index, pair) in pairs.iter().enumerate() {
+        key.push(if index == 0 { b'?' } else { b'&' });
+        key.extend_from_slice(pair.as_bytes());
+    }
+}
+
+/// Appends an optional value so that no two different lists of values give the same bytes.
+fn push_part(key: &mut KeyBuffer, value: Option<&[u8]>) {
+    let Some(value) = value else {
+        key.push(0);
+        return;
+    };
+    key.push(1);
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    key.extend_from_slice(&length.to_be_bytes());
+    key.extend_from_slice(value);
+}
+
+/// The value of the first cookie called `name`.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|&b| b == b';'))
+        .find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// A finished key.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Key(Arc<[u8]>);
+
+impl Key {
+    /// Takes over a key that [`build`] made.
+    pub fn new(buffer: &KeyBuffer) -> Self {
+        Self(Arc::from(buffer.as_slice()))
+    }
+
+    /// The URL part.
+    pub fn url(&self) -> &str {
+        let url = self.0.split_first_chunk::<LENGTH_BYTES>().and_then(|(length, rest)| {
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            std::str::from_utf8(rest.get(..length)?).ok()
+        });
+        url.unwrap_or_default()
+    }
+
+    /// The path and query of the URL part: what the origin is asked for.
+    pub fn path_and_query(&self) -> &str {
+        let url = self.url();
+        let after_scheme = url.find("://").map_or(0, |at| at + 3);
+        let path = url[after_scheme..].find('/').map_or(url.len(), |at| after_scheme + at);
+        &url[path..]
+    }
+
+    /// All bytes of the key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn key(host: &str, path: &str, query: Option<&str>, rules: &KeyRules, headers: &HeaderMap) -> Key {
+        let target = Target { scheme: "http", host, path, query };
+        Key::new(&build(target, MethodClass::Get, rules, headers))
+    }
+
+    #[test]
+    fn hosts_share_a_key_across_case_and_default_port_only() {
+        let plain = |host| key(host, "/a", None, &KeyRules::default(), &HeaderMap::new());
+        assert_eq!(plain("API.test"), plain("api.test:80"));
+        assert_ne!(plain("api.test"), plain("api.test:8080"));
+        assert_eq!(plain("api.test").url(), "http://api.test/a");
+        assert_eq!(plain("api.test").path_and_query(), "/a");
+    }
+
+    #[test]
+    fn query_rules_filter_and_sort() {
+        let with = |query, sort_query| KeyRules { query, sort_query, ..KeyRules::default() };
+        let url =
+            |rules: &KeyRules, query| key("h", "/", Some(query), rules, &HeaderMap::new()).path_and_query().to_owned();
+        assert_eq!(url(&with(QueryRule::All, true), "b=1&a=2&b=0"), "/?a=2&b=1&b=0");
+        assert_eq!(url(&with(QueryRule::Deny(vec!["utm_*".into()]), false), "utm_x=1&q=2"), "/?q=2");
+        assert_eq!(url(&with(QueryRule::Allow(vec!["q".into()]), false), "utm_x=1&q=2"), "/?q=2");
+        assert_eq!(url(&with(QueryRule::Ignore, false), "q=2"), "/");
+        assert_eq!(url(&with(QueryRule::All, false), ""), "/?");
+    }
+
+    #[test]
+    fn header_and_cookie_values_never_run_into_each_other() {
+        let rules = KeyRules {
+            headers: vec![HeaderName::from_static("x-a"), HeaderName::from_static("x-b")],
+            cookies: vec!["tenant".into()],
+            ..KeyRules::default()
+        };
+        let make = |fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            key("h", "/", None, &rules, &headers)
+        };
+        let all = [
+            make(&[]),
+            make(&[("x-a", "")]),
+            make(&[("x-b", "")]),
+            make(&[("x-a", "12")]),
+            make(&[("x-a", "1"), ("x-a", "2")]),
+            make(&[("x-a", "1"), ("x-b", "2")]),
+            make(&[("cookie", "tenant=12")]),
+            make(&[("cookie", "other=1; tenant=2")]),
+        ];
+        for (i, a) in all.iter().enumerate() {
+            for b in &all[i + 1..] {
+                assert_ne!(a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The Millpond binary.
+fn main() {}

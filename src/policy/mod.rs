@@ -1,0 +1,29 @@
+//! RFC 9111 and its relatives as pure decisions: no I/O, no clock, no random numbers.
+
+use std::time::Duration;
+
+/// What a route adds to, or overrides in, RFC 9111.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// Lifetime where the response gives none.
+    pub ttl: Option<Duration>,
+    /// Lifetime that replaces whatever the response says.
+    pub force_ttl: Option<Duration>,
+    /// Lifetimes by status where the response gives none; they win over `ttl` and `negative_ttl`.
+    pub ttl_by_status: Vec<(u16, Duration)>,
+    /// Lifetime of 404, 405, 410, 414 and 501 where the response gives none.
+    pub negative_ttl: Option<Duration>,
+    /// RFC 5861 window where the response gives none.
+    pub stale_while_revalidate: Option<Duration>,
+    /// RFC 5861 window where the response gives none.
+    pub stale_if_error: Option<Duration>,
+    /// The share of the time since `Last-Modified` used as lifetime where nothing else gives one
+    /// (RFC 9111 section 4.2.2); `None` switches heuristics off.
+    pub heuristic_fraction: Option<f64>,
+    /// The upper bound of a heuristic lifetime.
+    pub heuristic_max: Duration,
+    /// Whether `Cache-Control` in requests counts.
+    pub respect_client_cache_control: bool,
+    /// Whether responses with `Set-Cookie` may be stored; the field is removed from the stored copy.
+    pub store_set_cookie: bool,
+}
