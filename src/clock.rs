@@ -35,17 +35,20 @@ impl Moment {
     }
 }
 
-/// A source of time: the system's clocks, or those of a test that moves them by hand.
+/// A source of time: the system's clocks, or those of a test, which stand still until it moves them.
 #[derive(Clone, Debug)]
-pub struct Clock {
-    start: Instant,
-    shift: Option<Arc<Shift>>,
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { start: Instant },
+    Manual(Arc<Manual>),
 }
 
-/// What a test adds to the system's clocks.
-#[derive(Debug, Default)]
-struct Shift {
+#[derive(Debug)]
+struct Manual {
     monotonic_micros: AtomicU64,
+    /// Since 1970.
     wall_millis: AtomicI64,
 }
 
@@ -53,45 +56,50 @@ impl Clock {
     /// The system's clocks.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn system() -> Self {
-        Self { start: Instant::now(), shift: None }
+        Self(Source::System { start: Instant::now() })
     }
 
-    /// The system's clocks plus a shift that [`advance`](Self::advance) and
-    /// [`jump_wall`](Self::jump_wall) change, for tests.
-    pub fn adjustable() -> Self {
-        Self { shift: Some(Arc::default()), ..Self::system() }
+    /// Clocks that stand still but for [`advance`](Self::advance) and [`jump_wall`](Self::jump_wall),
+    /// for tests. The wall clock starts at the present second.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn manual() -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall_millis = i64::try_from(since_epoch.as_secs() * 1000).unwrap_or_default();
+        Self(Source::Manual(Arc::new(Manual { monotonic_micros: 0.into(), wall_millis: wall_millis.into() })))
     }
 
     /// Now, on the monotonic clock.
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now(&self) -> Moment {
-        let elapsed = self.start.elapsed();
-        let shift = self.shift.as_ref().map_or(0, |s| s.monotonic_micros.load(Ordering::SeqCst));
-        Moment(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).saturating_add(shift))
+        match &self.0 {
+            Source::System { start } => Moment(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            Source::Manual(manual) => Moment(manual.monotonic_micros.load(Ordering::SeqCst)),
+        }
     }
 
     /// Now, on the wall clock.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn wall(&self) -> SystemTime {
-        let now = SystemTime::now();
-        let Some(shift) = &self.shift else { return now };
-        let millis = shift.wall_millis.load(Ordering::SeqCst);
-        let span = Duration::from_millis(millis.unsigned_abs());
-        if millis < 0 { now - span } else { now + span }
+        match &self.0 {
+            Source::System { .. } => SystemTime::now(),
+            Source::Manual(manual) => {
+                let millis = manual.wall_millis.load(Ordering::SeqCst);
+                SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+            }
+        }
     }
 
     /// Lets `span` pass on both clocks. Does nothing on a system clock.
     pub fn advance(&self, span: Duration) {
-        let Some(shift) = &self.shift else { return };
+        let Source::Manual(manual) = &self.0 else { return };
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        shift.monotonic_micros.fetch_add(micros, Ordering::SeqCst);
+        manual.monotonic_micros.fetch_add(micros, Ordering::SeqCst);
         self.jump_wall(i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// Moves the wall clock alone by `millis`, as NTP or an operator would.
     pub fn jump_wall(&self, millis: i64) {
-        if let Some(shift) = &self.shift {
-            shift.wall_millis.fetch_add(millis, Ordering::SeqCst);
+        if let Source::Manual(manual) = &self.0 {
+            manual.wall_millis.fetch_add(millis, Ordering::SeqCst);
         }
     }
 }

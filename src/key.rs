@@ -38,14 +38,17 @@ pub enum QueryRule {
     Deny(Vec<String>),
 }
 
+/// Whether `name` is `pattern`, or begins with it where the pattern ends in `*`.
+fn named(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
 impl QueryRule {
     fn keeps(&self, name: &str) -> bool {
-        let listed = |list: &[String]| {
-            list.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == pattern,
-            })
-        };
+        let listed = |list: &[String]| list.iter().any(|pattern| named(pattern, name));
         match self {
             Self::All => true,
             Self::Ignore => false,
@@ -128,11 +131,10 @@ fn push_query(key: &mut KeyBuffer, query: &str, rules: &KeyRules) {
         key.extend_from_slice(query.as_bytes());
         return;
     }
-    let name = |pair: &str| pair.split('=').next().map(str::to_owned).unwrap_or_default();
     let mut pairs: SmallVec<[&str; 16]> =
-        query.split('&').filter(|pair| !pair.is_empty() && rules.query.keeps(&name(pair))).collect();
+        query.split('&').filter(|pair| !pair.is_empty() && rules.query.keeps(parameter_name(pair))).collect();
     if rules.sort_query {
-        pairs.sort_by_key(|pair| name(pair));
+        pairs.sort_by(|a, b| parameter_name(a).cmp(parameter_name(b)));
     }
     for (index, pair) in pairs.iter().enumerate() {
         key.push(if index == 0 { b'?' } else { b'&' });
@@ -152,13 +154,40 @@ fn push_part(key: &mut KeyBuffer, value: Option<&[u8]>) {
     key.extend_from_slice(value);
 }
 
+fn parameter_name(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
+/// Whether the query has a parameter of this name, which may end in `*`.
+pub fn has_parameter(query: &str, pattern: &str) -> bool {
+    query.split('&').any(|pair| !pair.is_empty() && named(pattern, parameter_name(pair)))
+}
+
+fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(COOKIE).iter();
+    fields.flat_map(|field| field.as_bytes().split(|&b| b == b';').map(<[u8]>::trim_ascii))
+}
+
 /// The value of the first cookie called `name`.
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|field| field.as_bytes().split(|&b| b == b';'))
-        .find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    cookie_pairs(headers).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Whether there is a cookie of this name, which may end in `*`.
+pub fn has_cookie(headers: &HeaderMap, pattern: &str) -> bool {
+    cookie_pairs(headers).any(|pair| {
+        let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
+        std::str::from_utf8(name).is_ok_and(|name| named(pattern, name))
+    })
+}
+
+/// The URL part of a key's bytes.
+pub fn url_of(key: &[u8]) -> &str {
+    let url = key.split_first_chunk::<LENGTH_BYTES>().and_then(|(length, rest)| {
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        std::str::from_utf8(rest.get(..length)?).ok()
+    });
+    url.unwrap_or_default()
 }
 
 /// A finished key.
@@ -171,13 +200,15 @@ impl Key {
         Self(Arc::from(buffer.as_slice()))
     }
 
+    /// The key of a URL, as [`url`] gives it, without header and cookie parts.
+    pub fn of_url(url: &str, class: MethodClass) -> Self {
+        let length = u32::try_from(url.len()).unwrap_or(u32::MAX);
+        Self([&length.to_be_bytes()[..], url.as_bytes(), &[class as u8]].concat().into())
+    }
+
     /// The URL part.
     pub fn url(&self) -> &str {
-        let url = self.0.split_first_chunk::<LENGTH_BYTES>().and_then(|(length, rest)| {
-            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-            std::str::from_utf8(rest.get(..length)?).ok()
-        });
-        url.unwrap_or_default()
+        url_of(&self.0)
     }
 
     /// The path and query of the URL part: what the origin is asked for.

@@ -1,16 +1,10 @@
 //! Millpond: a two-tier caching reverse proxy for slow HTTP APIs.
+//!
+//! In reading order: [`server`] starts an instance; [`flow`] is the journey of a request and
+//! composes everything below it; `ARCHITECTURE.md` draws the same picture.
 
 pub mod clock;
-pub mod config {
-    //! Configuration.
-    pub mod model;
-    pub use model::*;
-}
 pub mod key;
 pub mod policy;
 pub mod reason;
 pub mod route;
-pub mod telemetry {
-    //! Telemetry.
-    pub mod metrics;
-}

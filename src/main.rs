@@ -1,2 +1,1 @@
-//! The Millpond binary.
 fn main() {}

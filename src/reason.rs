@@ -75,6 +75,8 @@ closed_list! {
         Upgrade = "upgrade",
         /// A marker says that this URL was uncacheable a moment ago.
         HitForMiss = "hit-for-miss",
+        /// Another request's fetch did not answer within `coalesce_wait`.
+        CoalesceTimeout = "coalesce-timeout",
         /// RFC 9111 section 5.2.2.5.
         ResponseNoStore = "no-store",
         /// RFC 9111 section 5.2.2.7.
@@ -93,7 +95,7 @@ closed_list! {
         StatusNotCacheable = "status-not-cacheable",
         /// RFC 9111 section 5.2.2.3: `must-understand` with an unknown status.
         MustUnderstand = "must-understand",
-        /// A 206 or `Content-Range`: partial content is not stored.
+        /// A 206: partial content is not stored.
         PartialContent = "partial-content",
         /// The body is larger than the route's `max_object_size`.
         TooLarge = "too-large",

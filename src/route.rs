@@ -24,6 +24,15 @@ impl HostPattern {
     }
 }
 
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Suffix(end) => write!(f, "*{end}"),
+        }
+    }
+}
+
 /// What a path must look like: literal pieces with `*` (any run of characters) between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
@@ -48,7 +57,15 @@ impl PathPattern {
                 None => return false,
             }
         }
-        left.ends_with(last.as_str())
+        // Most patterns end in a star, and every hit comes by here.
+        last.is_empty() || left.ends_with(last.as_str())
+    }
+}
+
+impl std::fmt::Display for PathPattern {
+    /// The text that [`parse`](Self::parse) reads.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.pieces.join("*"))
     }
 }
 

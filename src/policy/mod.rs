@@ -1,5 +1,18 @@
 //! RFC 9111 and its relatives as pure decisions: no I/O, no clock, no random numbers.
 
+pub mod age;
+pub mod directives;
+pub mod fields;
+pub mod freshness;
+pub mod invalidation;
+pub mod ranges;
+pub mod request;
+pub mod reuse;
+pub mod storability;
+pub mod tags;
+pub mod validation;
+pub mod vary;
+
 use std::time::Duration;
 
 /// What a route adds to, or overrides in, RFC 9111.
@@ -11,7 +24,7 @@ pub struct Rules {
     pub force_ttl: Option<Duration>,
     /// Lifetimes by status where the response gives none; they win over `ttl` and `negative_ttl`.
     pub ttl_by_status: Vec<(u16, Duration)>,
-    /// Lifetime of 404, 405, 410, 414 and 501 where the response gives none.
+    /// Lifetime of 404, 405, 410 and 501 where the response gives none.
     pub negative_ttl: Option<Duration>,
     /// RFC 5861 window where the response gives none.
     pub stale_while_revalidate: Option<Duration>,

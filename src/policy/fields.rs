@@ -1,0 +1,98 @@
+//! Fields that belong to one connection, and fields that do not belong into the store.
+
+use http::header::{
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, FORWARDED, HOST,
+    HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VARY, VIA,
+};
+
+use super::storability::Storable;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+
+/// RFC 9110 section 7.6.1: for one connection, named in `Connection` or not.
+const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// Fields that naming them in `Connection` does not remove: they say who the client is, what it
+/// may do and how the message is to be understood, so removing them on a client's word would let
+/// it change what the origin sees of others (section 7.6.1 forbids to list such fields).
+const END_TO_END: [HeaderName; 12] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    COOKIE,
+    DATE,
+    ETAG,
+    FORWARDED,
+    HOST,
+    SET_COOKIE,
+    VARY,
+    VIA,
+];
+
+/// RFC 9111 section 3.1: for the proxy that they were addressed to.
+const FOR_A_PROXY: [HeaderName; 3] = [PROXY_AUTHENTICATE, PROXY_AUTHENTICATION_INFO, PROXY_AUTHORIZATION];
+
+/// Removes the fields of the connection that a message came by.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in connection_options(headers) {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+    let members = headers.get_all(CONNECTION).iter().flat_map(|field| field.as_bytes().split(|&b| b == b','));
+    let names = members.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    names.filter(|name| !END_TO_END.contains(name) && !name.as_str().starts_with("x-forwarded-")).collect()
+}
+
+/// Removes what is not stored: fields of the connection, framing, which the body in the store gives
+/// anew, `Age`, which is computed for each answer, and what the policy withholds.
+pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) {
+    strip_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(AGE);
+    for name in FOR_A_PROXY.iter().chain(&storable.withheld) {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn connection_names_fields_to_remove_but_not_those_that_protect_others() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop, Authorization"),
+            ("connection", "x-forwarded-for, host, te"),
+            ("x-hop", "1"),
+            ("authorization", "2"),
+            ("x-forwarded-for", "3"),
+            ("host", "h"),
+            ("te", "trailers"),
+            ("keep-alive", "5"),
+            ("proxy-connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("trailer", "x"),
+            ("x-kept", "4"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "host", "x-forwarded-for", "x-kept"]);
+    }
+}

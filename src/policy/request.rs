@@ -1,0 +1,110 @@
+//! What a request allows: look into the cache, pass, or invalidate afterwards.
+
+use std::time::Duration;
+
+use http::Method;
+use http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
+
+use super::Rules;
+use super::directives::Directives;
+use crate::reason::Reason;
+
+/// What to do with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestVerdict {
+    /// Consult the cache.
+    Lookup(Demand),
+    /// Send it to the origin, for this reason.
+    Pass(Reason),
+    /// Send it to the origin; if it succeeds, its target is invalidated (RFC 9111 section 4.4).
+    Unsafe,
+}
+
+/// What the client asks of a stored response. Neutral unless the route respects it, because
+/// otherwise any client could force refreshes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// RFC 9111 section 5.2.1.7: a stored response or 504.
+    pub only_if_cached: bool,
+    /// Section 5.2.1.4: not without validation.
+    pub no_cache: bool,
+    /// Section 5.2.1.1: no older than this.
+    pub max_age: Option<Duration>,
+    /// Section 5.2.1.3: fresh for at least this long.
+    pub min_fresh: Option<Duration>,
+    /// Section 5.2.1.2: stale by no more than this.
+    pub max_stale: Option<Duration>,
+}
+
+/// Judges method and directives of a request.
+pub fn judge_request(rules: &Rules, method: &Method, headers: &HeaderMap) -> RequestVerdict {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        // RFC 9110 section 9.2.1: a method that is not known to be safe may change something.
+        let safe = matches!(*method, Method::OPTIONS | Method::TRACE);
+        return if safe { RequestVerdict::Pass(Reason::MethodNotCached) } else { RequestVerdict::Unsafe };
+    }
+    if !rules.respect_client_cache_control {
+        return RequestVerdict::Lookup(Demand::default());
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        // RFC 9111 section 5.4: Pragma counts where there is no Cache-Control.
+        let no_cache = headers.get_all(PRAGMA).iter().any(|field| {
+            field.as_bytes().split(|&b| b == b',').any(|d| d.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
+        });
+        return RequestVerdict::Lookup(Demand { no_cache, ..Demand::default() });
+    }
+    let directives = Directives::of_request(headers);
+    if directives.no_store {
+        return RequestVerdict::Pass(Reason::RequestNoStore);
+    }
+    RequestVerdict::Lookup(Demand {
+        only_if_cached: directives.only_if_cached,
+        no_cache: directives.no_cache,
+        max_age: directives.max_age,
+        min_fresh: directives.min_fresh,
+        max_stale: directives.max_stale,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn judge(respect: bool, method: &Method, fields: &[(&'static str, &'static str)]) -> RequestVerdict {
+        let rules = Rules { respect_client_cache_control: respect, ..Rules::default() };
+        let headers = fields
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect::<HeaderMap>();
+        judge_request(&rules, method, &headers)
+    }
+
+    #[test]
+    fn only_get_and_head_consult_the_cache_and_unknown_methods_are_unsafe() {
+        let unknown = Method::from_bytes(b"PURGE").unwrap();
+        assert_eq!(judge(false, &Method::GET, &[]), RequestVerdict::Lookup(Demand::default()));
+        assert_eq!(judge(false, &Method::HEAD, &[]), RequestVerdict::Lookup(Demand::default()));
+        assert_eq!(judge(false, &Method::OPTIONS, &[]), RequestVerdict::Pass(Reason::MethodNotCached));
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, unknown] {
+            assert_eq!(judge(false, &method, &[]), RequestVerdict::Unsafe, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_client_can_not_force_a_refresh_unless_the_route_respects_it() {
+        let fields = [("cache-control", "no-cache, max-age=0, no-store"), ("pragma", "no-cache")];
+        assert_eq!(judge(false, &Method::GET, &fields), RequestVerdict::Lookup(Demand::default()));
+        assert_eq!(judge(true, &Method::GET, &fields), RequestVerdict::Pass(Reason::RequestNoStore));
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        let no_cache = |fields: &[(&'static str, &'static str)]| match judge(true, &Method::GET, fields) {
+            RequestVerdict::Lookup(demand) => demand.no_cache,
+            other => panic!("{other:?}"),
+        };
+        assert!(no_cache(&[("pragma", "x, No-Cache")]));
+        assert!(!no_cache(&[("pragma", "no-cache"), ("cache-control", "max-age=5")]));
+    }
+}

@@ -1,0 +1,252 @@
+//! Validation: the conditions of clients, and ours to the origin (RFC 9111 section 4.3, RFC 9110
+//! section 13).
+
+use http::StatusCode;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, HeaderMap,
+    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, SET_COOKIE, VARY, VIA,
+};
+
+use super::age::date;
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// What a client's conditions mean for a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Send it.
+    Proceed,
+    /// The client has it: 304.
+    NotModified,
+}
+
+/// The conditions under which the origin may confirm a stored response (RFC 9111 section 4.3.1);
+/// `None` if it has no validator.
+pub fn conditional_fields(stored: &HeaderMap) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
+    for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+        if let Some(value) = stored.get(validator) {
+            fields.insert(condition, value.clone());
+        }
+    }
+    (!fields.is_empty()).then_some(fields)
+}
+
+/// Whether a 304 speaks of the stored response (RFC 9111 section 4.3.4): its validators, where it
+/// has any, are those of the stored one.
+pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
+    match (not_modified.get(ETAG), stored.get(ETAG)) {
+        (Some(theirs), Some(ours)) => opaque(theirs.as_bytes()) == opaque(ours.as_bytes()),
+        (Some(_), None) => false,
+        (None, _) => match (not_modified.get(LAST_MODIFIED), stored.get(LAST_MODIFIED)) {
+            (Some(theirs), Some(ours)) => theirs == ours,
+            (Some(_), None) => false,
+            (None, _) => true,
+        },
+    }
+}
+
+/// The stored fields after a 304 (RFC 9111 section 3.2): each field of the 304 replaces those of its
+/// name, but for fields that describe the body which stays.
+pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+    const OF_THE_BODY: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_MD5, CONTENT_DIGEST];
+    let mut fields = stored.clone();
+    // Our own Via is appended to each stored response; the 304 brings its own path.
+    for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && **name != VIA) {
+        fields.remove(name);
+        for value in not_modified.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    fields
+}
+
+/// Judges `If-None-Match` and `If-Modified-Since` for a stored response, in the order of RFC 9110
+/// section 13.2.2.
+pub fn evaluate_conditional(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) -> Precondition {
+    // RFC 9111 section 4.3.2: conditions are only for what would be answered with 200.
+    if status != StatusCode::OK {
+        return Precondition::Proceed;
+    }
+    let unchanged = if request.contains_key(IF_NONE_MATCH) {
+        none_match_fails(request, stored.get(ETAG))
+    } else {
+        request.contains_key(IF_MODIFIED_SINCE) && !modified_since(request, stored)
+    };
+    if unchanged { Precondition::NotModified } else { Precondition::Proceed }
+}
+
+/// RFC 9110 section 13.1.2: `*`, or one of the tags matches weakly.
+fn none_match_fails(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+    let fields: Vec<&[u8]> = request.get_all(IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
+    if let [only] = fields.as_slice()
+        && only.trim_ascii() == b"*"
+    {
+        return true;
+    }
+    let Some(etag) = etag else { return false };
+    fields.iter().any(|field| entity_tags(field).any(|tag| opaque(tag) == opaque(etag.as_bytes())))
+}
+
+/// RFC 9110 section 13.1.3 and RFC 9111 section 4.3.2: `Last-Modified`, or else `Date`, is later.
+/// A date that can not be read makes the condition void.
+fn modified_since(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let Some(Ok(since)) = date(request, &IF_MODIFIED_SINCE) else { return true };
+    let changed = date(stored, &LAST_MODIFIED).or_else(|| date(stored, &DATE));
+    changed.and_then(Result::ok).is_none_or(|changed| changed > since)
+}
+
+/// The members of a list of entity tags; a comma inside quotes belongs to the tag.
+fn entity_tags(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let members = field.split(move |&b| {
+        quoted ^= b == b'"';
+        b == b',' && !quoted
+    });
+    members.map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty())
+}
+
+/// An entity tag without its weakness mark: what weak comparison compares (RFC 9110 section 8.8.3.2).
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.trim_ascii().strip_prefix(b"W/").unwrap_or(tag.trim_ascii())
+}
+
+/// The fields of a 304 that this proxy makes (RFC 9110 section 15.4.5): those that the client needs
+/// to update what it has.
+pub fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
+    const NEEDED: [HeaderName; 7] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, VIA];
+    let mut fields = HeaderMap::new();
+    // Without an entity tag the date is the validator.
+    let date = (!stored.contains_key(ETAG)).then_some(LAST_MODIFIED);
+    for name in NEEDED.into_iter().chain(date) {
+        for value in stored.get_all(&name) {
+            fields.append(&name, value.clone());
+        }
+    }
+    // What the application adds for scripts is part of the metadata that a 304 updates.
+    for (name, value) in stored.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {
+        fields.append(name.clone(), value.clone());
+    }
+    fields.remove(SET_COOKIE);
+    fields
+}
+
+/// Whether a range request still means the stored representation (RFC 9110 section 13.1.5).
+pub fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let Some(condition) = request.get(IF_RANGE) else { return true };
+    let condition = condition.as_bytes().trim_ascii();
+    if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
+        // Strong comparison (section 8.8.3.2): a weak tag on either side never matches.
+        return condition.starts_with(b"\"") && stored.get(ETAG).is_some_and(|etag| etag.as_bytes() == condition);
+    }
+    let same = stored.get(LAST_MODIFIED).is_some_and(|modified| modified.as_bytes() == condition);
+    same && is_strong_date(stored)
+}
+
+/// Section 8.8.2.2: a date is a strong validator if it is at least a second before `Date`.
+fn is_strong_date(stored: &HeaderMap) -> bool {
+    let (Some(Ok(modified)), Some(Ok(made))) = (date(stored, &LAST_MODIFIED), date(stored, &DATE)) else {
+        return false;
+    };
+    made.duration_since(modified).is_ok_and(|gap| gap.as_secs() >= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn unchanged(request: &[(&'static str, &'static str)], stored: &[(&'static str, &'static str)]) -> bool {
+        evaluate_conditional(&map(request), StatusCode::OK, &map(stored)) == Precondition::NotModified
+    }
+
+    #[test]
+    fn entity_tags_compare_weakly_and_win_over_dates() {
+        for (request, stored, expected) in [
+            (&[("if-none-match", "\"a\"")][..], &[("etag", "\"a\"")][..], true),
+            (&[("if-none-match", "W/\"a\"")], &[("etag", "\"a\"")], true),
+            (&[("if-none-match", "\"a\"")], &[("etag", "W/\"a\"")], true),
+            (&[("if-none-match", "\"x\", \"a\"")], &[("etag", "\"a\"")], true),
+            (&[("if-none-match", "\"x\""), ("if-none-match", "\"a\"")], &[("etag", "\"a\"")], true),
+            (&[("if-none-match", "\"x,y\"")], &[("etag", "\"x,y\"")], true),
+            (&[("if-none-match", "\"x,y\"")], &[("etag", "\"x\"")], false),
+            (&[("if-none-match", "*")], &[], true),
+            (&[("if-none-match", "\"*\"")], &[("etag", "\"a\"")], false),
+            (
+                &[("if-none-match", "\"b\""), ("if-modified-since", LATE)],
+                &[("etag", "\"a\""), ("last-modified", EARLY)],
+                false,
+            ),
+            (&[("if-modified-since", EARLY)], &[("last-modified", EARLY)], true),
+            (&[("if-modified-since", LATE)], &[("last-modified", EARLY)], true),
+            (&[("if-modified-since", EARLY)], &[("last-modified", LATE)], false),
+            (&[("if-modified-since", LATE)], &[("date", EARLY)], true),
+            (&[("if-modified-since", "soon")], &[("last-modified", EARLY)], false),
+            (&[("if-modified-since", EARLY)], &[], false),
+            (&[], &[("etag", "\"a\"")], false),
+        ] {
+            assert_eq!(unchanged(request, stored), expected, "{request:?} {stored:?}");
+        }
+        let request = map(&[("if-none-match", "\"a\"")]);
+        let other = evaluate_conditional(&request, StatusCode::NOT_FOUND, &map(&[("etag", "\"a\"")]));
+        assert_eq!(other, Precondition::Proceed);
+    }
+
+    #[test]
+    fn a_304_updates_fields_but_not_those_of_the_body() {
+        let stored = map(&[("etag", "\"a\""), ("x-a", "1"), ("x-a", "2"), ("content-encoding", "gzip"), ("x-b", "3")]);
+        let answer = map(&[("x-a", "9"), ("content-length", "0"), ("content-encoding", "br"), ("x-c", "4")]);
+        let expected =
+            map(&[("etag", "\"a\""), ("x-a", "9"), ("content-encoding", "gzip"), ("x-b", "3"), ("x-c", "4")]);
+        assert_eq!(updates(&stored, &answer), expected);
+    }
+
+    #[test]
+    fn a_304_confirms_only_what_its_validators_name() {
+        for (stored, answer, expected) in [
+            (&[("etag", "\"a\"")][..], &[("etag", "\"a\"")][..], true),
+            (&[("etag", "\"a\"")], &[("etag", "W/\"a\"")], true),
+            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
+            (&[("last-modified", EARLY)], &[("etag", "\"b\"")], false),
+            (&[("last-modified", EARLY)], &[("last-modified", LATE)], false),
+            (&[("etag", "\"a\"")], &[], true),
+        ] {
+            assert_eq!(confirms(&map(stored), &map(answer)), expected, "{stored:?} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn if_range_needs_a_strong_validator() {
+        let dated = [("last-modified", EARLY), ("date", LATE), ("etag", "\"a\"")];
+        for (condition, stored, expected) in [
+            ("\"a\"", &dated[..], true),
+            ("\"b\"", &dated, false),
+            ("W/\"a\"", &[("etag", "W/\"a\"")], false),
+            (EARLY, &dated, true),
+            (LATE, &dated, false),
+            (EARLY, &[("last-modified", EARLY), ("date", EARLY)], false),
+            (EARLY, &[("last-modified", EARLY)], false),
+        ] {
+            assert_eq!(if_range_holds(&map(&[("if-range", condition)]), &map(stored)), expected, "{condition}");
+        }
+        assert!(if_range_holds(&map(&[]), &map(&dated)));
+    }
+
+    #[test]
+    fn our_conditions_come_from_the_validators() {
+        assert_eq!(conditional_fields(&map(&[("x", "1")])), None);
+        let fields = conditional_fields(&map(&[("etag", "\"a\""), ("last-modified", EARLY)])).unwrap();
+        assert_eq!(fields, map(&[("if-none-match", "\"a\""), ("if-modified-since", EARLY)]));
+    }
+}

@@ -1,0 +1,172 @@
+//! Which request fields select a stored response (RFC 9111 section 4.1).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
+use smallvec::SmallVec;
+
+/// What a response varies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// On more than request fields can tell: it never matches another request.
+    Star,
+    /// On these fields, sorted, each once.
+    Names(SmallVec<[HeaderName; 4]>),
+}
+
+impl Vary {
+    /// All `Vary` fields of a response. A member that is no field name can not be compared, so it
+    /// counts as `*`.
+    pub fn of(response: &HeaderMap) -> Self {
+        let mut names = SmallVec::new();
+        for member in response.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|&b| b == b',')) {
+            match member.trim_ascii() {
+                b"" => {}
+                b"*" => return Self::Star,
+                name => match HeaderName::from_bytes(name) {
+                    Ok(name) => names.push(name),
+                    Err(_) => return Self::Star,
+                },
+            }
+        }
+        names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        Self::Names(names)
+    }
+
+    /// The fields; none for `*`.
+    pub fn names(&self) -> &[HeaderName] {
+        match self {
+            Self::Star => &[],
+            Self::Names(names) => names,
+        }
+    }
+}
+
+/// The selecting fields of one request, normalised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Selecting {
+    names: Box<[HeaderName]>,
+    values: Box<[Option<Bytes>]>,
+}
+
+impl Selecting {
+    /// What `request` has in these fields.
+    pub fn new(names: &[HeaderName], request: &HeaderMap) -> Self {
+        let values = names.iter().map(|name| normalised(name, request).map(|v| Bytes::copy_from_slice(&v))).collect();
+        Self { names: names.into(), values }
+    }
+
+    /// Whether another request would have selected the same. Allocates nothing if no field needs
+    /// normalising.
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        self.names.iter().zip(&self.values).all(|(name, stored)| match (stored, request.get(name)) {
+            (None, None) => true,
+            (Some(stored), Some(_)) => normalised(name, request).is_some_and(|value| *stored == *value),
+            _ => false,
+        })
+    }
+
+    /// The fields.
+    pub fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
+}
+
+/// The value of a field in the form that is compared: several fields joined, white space around
+/// list members removed, and where order and case mean nothing, neither counts.
+fn normalised<'a>(name: &HeaderName, request: &'a HeaderMap) -> Option<Cow<'a, [u8]>> {
+    let mut fields = request.get_all(name).iter();
+    let first = fields.next()?.as_bytes();
+    let unordered = *name == ACCEPT_ENCODING || *name == ACCEPT_LANGUAGE;
+    let rest: SmallVec<[&[u8]; 2]> = fields.map(http::HeaderValue::as_bytes).collect();
+    if rest.is_empty() && !unordered && is_plain(first) {
+        return Some(first.into());
+    }
+    let all = std::iter::once(first).chain(rest);
+    let mut members: Vec<Vec<u8>> = all
+        .flat_map(|field| field.split(|&b| b == b','))
+        .map(|member| if unordered { preference(member) } else { member.trim_ascii().to_vec() })
+        .filter(|member| !member.is_empty())
+        .collect();
+    if unordered {
+        members.sort_unstable();
+    }
+    Some(members.join(&b", "[..]).into())
+}
+
+/// Whether a single field needs no normalising: no list, no outer white space.
+fn is_plain(value: &[u8]) -> bool {
+    memchr::memchr(b',', value).is_none() && value.trim_ascii().len() == value.len()
+}
+
+/// A member of `Accept-Encoding` or `Accept-Language` (RFC 9110 section 12.4.2): the name in lower
+/// case and the weight in thousandths, so that equal preferences read the same however written.
+fn preference(member: &[u8]) -> Vec<u8> {
+    let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    let mut text = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
+    match weight.map(|weight| std::str::from_utf8(weight).ok().and_then(|w| w.parse::<f32>().ok())) {
+        None | Some(Some(1.0)) => {}
+        Some(Some(weight)) => text.extend_from_slice(format!(";q={:.3}", weight.clamp(0.0, 1.0)).as_bytes()),
+        // What is no weight is kept as it is, so that it matches only itself.
+        Some(None) => text = member.trim_ascii().to_vec(),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn names_are_sorted_and_unique_and_anything_odd_is_a_star() {
+        let names = |fields: &[(&'static str, &'static str)]| match Vary::of(&map(fields)) {
+            Vary::Star => vec!["*".to_owned()],
+            Vary::Names(names) => names.iter().map(|n| n.as_str().to_owned()).collect(),
+        };
+        assert_eq!(names(&[("vary", "B, a"), ("vary", "A,")]), ["a", "b"]);
+        assert_eq!(names(&[("vary", "a, *")]), ["*"]);
+        assert_eq!(names(&[("vary", "a b")]), ["*"]);
+        assert!(names(&[]).is_empty());
+    }
+
+    #[test]
+    fn requests_match_when_their_selecting_fields_mean_the_same() {
+        let matches = |name: &'static str, a: &[&'static str], b: &[&'static str]| {
+            let fields = |values: &[&'static str]| values.iter().map(|v| (name, *v)).collect::<Vec<_>>();
+            Selecting::new(&[HeaderName::from_static(name)], &map(&fields(a))).matches(&map(&fields(b)))
+        };
+        for (name, a, b, expected) in [
+            ("x-a", &["1"][..], &["1"][..], true),
+            ("x-a", &["1"], &["2"], false),
+            ("x-a", &[], &[], true),
+            ("x-a", &[], &["1"], false),
+            ("x-a", &["1"], &[], false),
+            ("x-a", &[""], &[], false),
+            ("x-a", &["1,2"], &["1 ,  2"], true),
+            ("x-a", &["1", "2"], &["1, 2"], true),
+            ("x-a", &["1, 2"], &["2, 1"], false),
+            ("x-a", &["a"], &["A"], false),
+            ("accept-encoding", &["gzip, br"], &["BR", "gzip"], true),
+            ("accept-encoding", &["gzip;q=1.0, br"], &["br, gzip"], true),
+            ("accept-encoding", &["gzip;q=0.5, br"], &["br, gzip"], false),
+            ("accept-encoding", &["gzip; q=0.50"], &["gzip;q=0.5"], true),
+            ("accept-language", &["de, en;q=0.8"], &["en; q=0.8, DE"], true),
+            ("accept-language", &["de"], &["en"], false),
+            ("accept-language", &["de;q=x"], &["de"], false),
+        ] {
+            assert_eq!(matches(name, a, b), expected, "{name}: {a:?} {b:?}");
+        }
+    }
+}
