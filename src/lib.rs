@@ -4,6 +4,7 @@
 //! composes everything below it; `ARCHITECTURE.md` draws the same picture.
 
 pub mod clock;
+pub mod config;
 pub mod key;
 pub mod policy;
 pub mod reason;

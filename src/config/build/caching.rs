@@ -1,0 +1,177 @@
+//! The cache section of a route: what excludes what, and the rules it amounts to.
+
+use http::header::{self, HeaderName};
+
+use crate::config::fault::Collector;
+use crate::config::model::{BypassRule, CachePolicy};
+use crate::config::raw;
+use crate::config::reader::Found;
+use crate::config::shapes::QueryChoice;
+use crate::config::text::{NamePattern, Preset};
+use crate::config::values::Switch;
+use crate::key::{KeyRules, QueryRule};
+use crate::policy::Rules;
+use crate::route::PathPattern;
+
+/// What the cache section of a route amounts to: nothing written means caching as RFC 9111 says,
+/// `false` means no caching.
+pub(super) fn policy(
+    raw: Option<&Found<Switch<raw::Cache>>>,
+    store: &raw::CacheStore,
+    faults: &mut Collector<'_>,
+) -> Option<CachePolicy> {
+    let absent;
+    let raw = match raw.map(|found| &found.value) {
+        Some(Switch::Off) => return None,
+        Some(Switch::On(raw)) => raw,
+        None => {
+            absent = raw::Cache::absent();
+            &absent
+        }
+    };
+    conflicts(raw, faults);
+    Some(CachePolicy {
+        rules: rules(raw),
+        key: key(&raw.key.value, faults),
+        jitter: raw.jitter.value.0,
+        early_refresh: raw.early_refresh.value.0,
+        bypass: bypass(&raw.bypass.value),
+        coalesce: raw.coalesce.value,
+        coalesce_wait: raw.coalesce_wait.value.0,
+        max_object_size: max_object_size(raw, store, faults),
+        tag_headers: raw.tag_headers.value.iter().map(|name| name.value.clone()).collect(),
+    })
+}
+
+/// Notes keys that contradict one another, at the one that would be without effect.
+fn conflicts(raw: &raw::Cache, faults: &mut Collector<'_>) {
+    let section = &raw.place.path;
+    let replaced = [raw.ttl.as_ref().map(|ttl| &ttl.place), raw.ttl_by_status.as_ref().map(|ttls| &ttls.place)];
+    for place in replaced.into_iter().flatten().filter(|_| raw.force_ttl.is_some()) {
+        let message = format!("{} has no effect beside {section}.force_ttl", place.path);
+        faults.add(place.key, message, "force_ttl replaces every lifetime; keep one of them");
+    }
+    if let (false, Some(wait)) = (raw.coalesce.value, &raw.coalesce_wait.given) {
+        let message = format!("{} has no effect beside {section}.coalesce = false", wait.path);
+        faults.add(wait.key, message, "remove one of them");
+    }
+}
+
+fn rules(raw: &raw::Cache) -> Rules {
+    let span = |found: &Option<Found<raw::Lifetime>>| found.as_ref().map(|found| found.value.0);
+    let heuristic = match &raw.heuristic.value {
+        Switch::On(heuristic) => Some(heuristic),
+        Switch::Off => None,
+    };
+    Rules {
+        ttl: span(&raw.ttl),
+        force_ttl: span(&raw.force_ttl),
+        ttl_by_status: raw.ttl_by_status.as_ref().map(|found| found.value.0.clone()).unwrap_or_default(),
+        negative_ttl: span(&raw.negative_ttl),
+        stale_while_revalidate: span(&raw.stale_while_revalidate),
+        stale_if_error: span(&raw.stale_if_error),
+        heuristic_fraction: heuristic.map(|heuristic| heuristic.fraction.value.0),
+        heuristic_max: heuristic.map(|heuristic| heuristic.max.value.0).unwrap_or_default(),
+        respect_client_cache_control: raw.respect_client_cache_control.value,
+        store_set_cookie: raw.store_set_cookie.value,
+    }
+}
+
+/// The largest body that is stored: what the file says, or the default as far as L1 has room for it.
+fn max_object_size(raw: &raw::Cache, store: &raw::CacheStore, faults: &mut Collector<'_>) -> u64 {
+    let (size, room) = (raw.max_object_size.value.0, store.max_bytes.value.0);
+    if let (Some(place), true) = (&raw.max_object_size.given, size > room) {
+        let message = format!("{} is larger than cache.max_bytes", place.path);
+        faults.add(
+            place.value,
+            message,
+            "an object cannot be larger than the whole cache; lower it or raise cache.max_bytes",
+        );
+    }
+    size.min(room)
+}
+
+fn key(raw: &raw::Key, faults: &mut Collector<'_>) -> KeyRules {
+    for found in &raw.headers.value {
+        if let Some((reason, hint)) = unfit(&found.value) {
+            faults.add(found.place.value, format!("{}: {:?} {reason}", found.place.path, found.value.as_str()), hint);
+        }
+    }
+    KeyRules {
+        query: query(raw, faults),
+        sort_query: raw.sort_query.value,
+        headers: raw.headers.value.iter().map(|name| name.value.clone()).collect(),
+        cookies: raw.cookies.value.iter().map(|name| name.value.0.clone()).collect(),
+    }
+}
+
+/// Why a request field cannot be part of a key, and what to do instead.
+fn unfit(name: &HeaderName) -> Option<(&'static str, &'static str)> {
+    const HOP_BY_HOP: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    if *name == header::AUTHORIZATION {
+        return Some(("holds credentials", "name it in bypass.headers to pass such requests; they are not shared"));
+    }
+    if *name == header::HOST {
+        return Some(("is part of every key", "remove it"));
+    }
+    if *name == header::COOKIE {
+        return Some(("would make a key for each client", "name single cookies in key.cookies"));
+    }
+    // RFC 9110 section 7.6.1: these describe one connection and never reach the origin.
+    HOP_BY_HOP.contains(&name.as_str()).then_some(("belongs to the connection, not to the request", "remove it"))
+}
+
+fn query(raw: &raw::Key, faults: &mut Collector<'_>) -> QueryRule {
+    let presets = raw.presets.value.iter().flat_map(|preset| Preset::parameters(preset.value));
+    let presets: Vec<String> = presets.map(|&name| name.to_owned()).collect();
+    let names = |list: &[Found<NamePattern>]| list.iter().map(|name| name.value.0.clone()).collect();
+    let rule = match &raw.query.value {
+        QueryChoice::All if presets.is_empty() => return QueryRule::All,
+        QueryChoice::All => return QueryRule::Deny(presets),
+        QueryChoice::Ignore => QueryRule::Ignore,
+        QueryChoice::Lists(lists) => match (&lists.allow, &lists.deny) {
+            (None, Some(deny)) => {
+                let deny: Vec<String> = names(&deny.value);
+                return QueryRule::Deny(deny.into_iter().chain(presets).collect());
+            }
+            (Some(allow), deny) => {
+                if let Some(deny) = deny {
+                    let message = format!("{} and {} are both set", allow.place.path, deny.place.path);
+                    faults.add(deny.place.key, message, "keep one of them; what is not allowed is left out already");
+                }
+                if allow.value.is_empty() && allow.sound {
+                    faults.add(allow.place.value, format!("{} is empty", allow.place.path), "write query = \"none\"");
+                }
+                QueryRule::Allow(names(&allow.value))
+            }
+            (None, None) => {
+                let hint = "write { allow = [...] } or { deny = [...] }";
+                faults.add(lists.place.value, format!("{} names no parameters", lists.place.path), hint);
+                QueryRule::All
+            }
+        },
+    };
+    if let (Some(place), false) = (&raw.presets.given, presets.is_empty()) {
+        let message = format!("{} has no effect: the query rule leaves these parameters out already", place.path);
+        faults.add(place.key, message, "remove it");
+    }
+    rule
+}
+
+fn bypass(raw: &raw::Bypass) -> Vec<BypassRule> {
+    let headers = raw.headers.value.iter().map(|name| BypassRule::Header(name.value.clone()));
+    let cookies = raw.cookies.value.iter().map(|name| BypassRule::Cookie(name.value.0.clone()));
+    let query = raw.query.value.iter().map(|name| BypassRule::Query(name.value.0.clone()));
+    let paths = raw.paths.value.iter().map(|path| BypassRule::Path(PathPattern::parse(&path.value.0)));
+    headers.chain(cookies).chain(query).chain(paths).collect()
+}
