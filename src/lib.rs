@@ -9,3 +9,4 @@ pub mod key;
 pub mod policy;
 pub mod reason;
 pub mod route;
+pub mod telemetry;

@@ -1,0 +1,213 @@
+//! Who a request is in the logs: its request id and the trace it belongs to.
+
+use std::fmt;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// The field that carries a request id.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context: which trace and which caller.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C Trace Context: vendor data, meaningless without a valid `traceparent`.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The longest id taken over from a client.
+const MAX_CLIENT_ID: usize = 128;
+
+/// Ties together the log lines of one request, here and at the origin.
+///
+/// Made without formatting; only a log line or a header field turns it into text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestId(Source);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Source {
+    /// Drawn here. Bytes rather than a `u128`, whose alignment would widen every access record.
+    Drawn([u8; 16]),
+    /// The client's, 1 to 128 visible ASCII characters.
+    Client(HeaderValue),
+}
+
+impl RequestId {
+    /// The client's `X-Request-Id` if there is exactly one and it is 1 to 128 visible ASCII
+    /// characters, else a random one of 128 bits.
+    pub fn of(headers: &HeaderMap) -> Self {
+        match only(headers, &X_REQUEST_ID) {
+            Some(value) if is_client_id(value.as_bytes()) => Self(Source::Client(value.clone())),
+            _ => Self::random(),
+        }
+    }
+
+    /// A new one.
+    pub fn random() -> Self {
+        Self(Source::Drawn(rand::random()))
+    }
+
+    /// The id as a field value, for the request to the origin or the response.
+    pub fn to_header_value(&self) -> HeaderValue {
+        match &self.0 {
+            Source::Client(value) => value.clone(),
+            // Hex digits are always a valid field value.
+            Source::Drawn(_) => {
+                HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+            }
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Drawn(bytes) => write!(f, "{:032x}", u128::from_be_bytes(*bytes)),
+            Source::Client(value) => f.write_str(value.to_str().unwrap_or_default()),
+        }
+    }
+}
+
+fn is_client_id(value: &[u8]) -> bool {
+    (1..=MAX_CLIENT_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
+}
+
+/// The only field of this name; `None` if there are none or several.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+/// The trace a request belongs to, from a valid W3C `traceparent`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceContext {
+    trace_id: [u8; 16],
+}
+
+impl TraceContext {
+    /// Reads a `traceparent` value (W3C Trace Context level 1, section 3.2).
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (version, rest) = value.split_at_checked(2)?;
+        let version = lower_hex::<1>(version)?[0];
+        let (body, more) = rest.split_at_checked("-".len() + 32 + "-".len() + 16 + "-".len() + 2)?;
+        // Section 3.2.2: version ff is invalid, 00 has no more parts, and a later version may
+        // only go on after another dash.
+        if version == 0xff || (version == 0 && !more.is_empty()) || !matches!(more.first(), None | Some(b'-')) {
+            return None;
+        }
+        let mut parts = body.split(|&b| b == b'-').skip(1);
+        let trace_id = lower_hex::<16>(parts.next()?)?;
+        let parent_id = lower_hex::<8>(parts.next()?)?;
+        lower_hex::<1>(parts.next()?)?;
+        // Section 3.2.2.3 and 3.2.2.4: an id of zeros is invalid.
+        (parts.next().is_none() && trace_id != [0; 16] && parent_id != [0; 8]).then_some(Self { trace_id })
+    }
+
+    /// What goes on to the origin: a valid `traceparent` unchanged, with its `tracestate`; without
+    /// one, neither field (section 4.3: `tracestate` must not be used when `traceparent` is bad).
+    pub fn keep_valid(headers: &mut HeaderMap) -> Option<Self> {
+        let context = only(headers, &TRACEPARENT).and_then(|value| Self::parse(value.as_bytes()));
+        if context.is_none() {
+            headers.remove(&TRACEPARENT);
+            headers.remove(&TRACESTATE);
+        }
+        context
+    }
+}
+
+/// Shows the trace id: what a log line needs to be found from a trace.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.trace_id))
+    }
+}
+
+/// Exactly `N` bytes in lower-case hex; the standard forbids upper case.
+fn lower_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    let mut bytes = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(fields: &[(&HeaderName, &[u8])]) -> HeaderMap {
+        fields.iter().map(|(name, value)| ((*name).clone(), HeaderValue::from_bytes(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_clients_request_id_is_kept_when_it_is_short_visible_ascii() {
+        for good in ["a", "req-1/2.3", &"x".repeat(128)] {
+            let id = RequestId::of(&headers(&[(&X_REQUEST_ID, good.as_bytes())]));
+            assert_eq!(id.to_string(), good);
+            assert_eq!(id.to_header_value(), good);
+        }
+    }
+
+    #[test]
+    fn any_other_request_id_is_replaced_by_a_random_one() {
+        let long = "x".repeat(129);
+        let mut odd: Vec<HeaderMap> = [&b""[..], b"a b", b"a\tb", b"caf\xc3\xa9", b"\xff", long.as_bytes()]
+            .iter()
+            .map(|value| headers(&[(&X_REQUEST_ID, value)]))
+            .collect();
+        odd.push(HeaderMap::new());
+        let mut twice = headers(&[(&X_REQUEST_ID, b"one")]);
+        twice.append(X_REQUEST_ID, HeaderValue::from_static("two"));
+        odd.push(twice);
+        for headers in odd {
+            let (id, other) = (RequestId::of(&headers), RequestId::of(&headers));
+            let text = id.to_string();
+            assert!(text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()), "{text}");
+            assert_ne!(id, other);
+            assert_eq!(id.to_header_value(), text.as_str());
+        }
+    }
+
+    #[test]
+    fn a_valid_traceparent_passes_unchanged_with_its_state() {
+        let mut fields = headers(&[(&TRACEPARENT, VALID.as_bytes()), (&TRACESTATE, b"vendor=1")]);
+        let before = fields.clone();
+        let context = TraceContext::keep_valid(&mut fields).expect("valid");
+        assert_eq!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(fields, before);
+    }
+
+    #[test]
+    fn a_later_version_may_have_more_parts() {
+        assert!(TraceContext::parse(format!("cc-{}-more", &VALID[3..]).as_bytes()).is_some());
+        assert!(TraceContext::parse(format!("cc-{}", &VALID[3..]).as_bytes()).is_some());
+    }
+
+    #[test]
+    fn an_invalid_traceparent_is_dropped_together_with_its_state() {
+        let zero_trace = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        let zero_parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01";
+        let (upper, short) = (VALID.to_uppercase(), &VALID[..VALID.len() - 1]);
+        let (longer, glued) = (format!("{VALID}-more"), format!("cc-{}more", &VALID[3..]));
+        let (reserved, moved) = (format!("ff-{}", &VALID[3..]), VALID.replacen("-4bf9", "4-bf9", 1));
+        let all = ["", "00", zero_trace, zero_parent, &upper, short, &longer, &glued, &reserved, &moved, "0g-"];
+        for bad in all {
+            assert_eq!(TraceContext::parse(bad.as_bytes()), None, "{bad}");
+            let mut fields = headers(&[(&TRACEPARENT, bad.as_bytes()), (&TRACESTATE, b"vendor=1")]);
+            assert_eq!(TraceContext::keep_valid(&mut fields), None);
+            assert!(fields.is_empty(), "{bad}");
+        }
+        let mut twice = headers(&[(&TRACEPARENT, VALID.as_bytes())]);
+        twice.append(TRACEPARENT, HeaderValue::from_static(VALID));
+        assert_eq!(TraceContext::keep_valid(&mut twice), None);
+        assert!(twice.is_empty());
+    }
+}
