@@ -3,6 +3,7 @@
 //! In reading order: [`server`] starts an instance; [`flow`] is the journey of a request and
 //! composes everything below it; `ARCHITECTURE.md` draws the same picture.
 
+pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod key;

@@ -1,0 +1,163 @@
+//! Invalidation: the log of records, and the table of what they invalidate.
+//!
+//! All invalidations form one log with a gapless sequence number. A fetch notes the number that is
+//! applied when it starts, and its entry is valid only while no record with a higher number matches
+//! it. Clocks take no part in this: every race between a fetch and an invalidation is decided by the
+//! order of the log.
+
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::clock::Moment;
+use crate::policy::tags::Tag;
+
+pub use table::Table;
+
+/// A position in the log. The first record has 1; 0 is before all.
+pub type Seq = u64;
+
+/// What a record invalidates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// This URL, in the form it has in a key, with all its variants.
+    Url(String),
+    /// Every URL that starts with this text; a text that starts with `/` is compared with path and
+    /// query on any host.
+    Prefix(String),
+    /// Every response with this tag.
+    Tag(Tag),
+    /// Every response of this route.
+    Route(Arc<str>),
+    /// Everything.
+    All,
+}
+
+impl Pattern {
+    /// Whether it is about `subject`.
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        match self {
+            Self::Url(url) => url == subject.url,
+            Self::Prefix(prefix) if prefix.starts_with('/') => table::path_and_query(subject.url).starts_with(prefix),
+            Self::Prefix(prefix) => subject.url.starts_with(prefix),
+            Self::Tag(tag) => subject.tags.contains(tag),
+            Self::Route(route) => **route == *subject.route,
+            Self::All => true,
+        }
+    }
+}
+
+/// One invalidation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What it invalidates.
+    pub pattern: Pattern,
+    /// Whether it only makes stale what it matches, rather than removing it.
+    pub soft: bool,
+}
+
+/// What an entry is matched by.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The URL part of its key.
+    pub url: &'a str,
+    /// The name of its route.
+    pub route: &'a str,
+    /// Its tags.
+    pub tags: &'a [Tag],
+}
+
+/// What the records say about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// No later record matches it.
+    Valid,
+    /// It may only be used as a stale response.
+    SoftPurged {
+        /// When it became stale, at the latest.
+        since: Moment,
+    },
+    /// It must not be used at all.
+    Purged,
+}
+
+/// The log of an instance that shares nothing with others.
+pub struct Log {
+    table: Table,
+    applied: AtomicU64,
+    appending: Mutex<()>,
+}
+
+impl Log {
+    /// An empty log whose table keeps up to `max_records` patterns.
+    pub fn new(max_records: usize) -> Self {
+        Self { table: Table::new(max_records), applied: AtomicU64::new(0), appending: Mutex::new(()) }
+    }
+
+    /// Appends a record and applies it, so that it counts when this returns.
+    pub fn append(&self, record: &Record, now: Moment) -> Seq {
+        let appending = self.appending.lock();
+        let seq = self.applied.load(Ordering::Relaxed) + 1;
+        self.table.apply(seq, record, now);
+        // Only now: a fetch that starts between the two counts as older than the record. The other
+        // way round it would pass for newer although it may have found the table without it.
+        self.applied.store(seq, Ordering::Release);
+        drop(appending);
+        seq
+    }
+
+    /// The highest number up to which all records are applied: what a fetch notes when it starts.
+    pub fn applied(&self) -> Seq {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_counts_against_everything_born_before_it_and_nothing_born_after() {
+        let log = Log::new(10);
+        let subject = Subject { url: "http://h/a", route: "r", tags: &[] };
+        let before = log.applied();
+        let record = Record { pattern: Pattern::Url("http://h/a".into()), soft: false };
+        assert_eq!(log.append(&record, Moment::default()), 1);
+        assert_eq!(log.table().check(before, &subject), Validity::Purged);
+        assert_eq!(log.table().check(log.applied(), &subject), Validity::Valid);
+    }
+
+    #[test]
+    fn concurrent_appends_leave_no_gap_and_are_applied_when_they_return() {
+        let log = Log::new(1000);
+        let seqs = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (log, seqs) = (&log, &seqs);
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let url = format!("http://h/{thread}/{round}");
+                        let record = Record { pattern: Pattern::Url(url.clone()), soft: false };
+                        let seq = log.append(&record, Moment::default());
+                        let subject = Subject { url: &url, route: "r", tags: &[] };
+                        assert!(log.applied() >= seq);
+                        assert_eq!(log.table().check(seq - 1, &subject), Validity::Purged);
+                        assert_eq!(log.table().check(seq, &subject), Validity::Valid);
+                        seqs.lock().push(seq);
+                    }
+                });
+            }
+        });
+        let mut seqs = seqs.into_inner();
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=200).collect::<Vec<Seq>>());
+    }
+}
