@@ -5,6 +5,7 @@
 
 pub mod bus;
 pub mod clock;
+pub mod coalesce;
 pub mod config;
 pub mod key;
 pub mod policy;
