@@ -1,0 +1,211 @@
+//! A stored response and everything needed to judge it later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::bus::{Seq, Subject, Table, Validity};
+use crate::clock::Moment;
+use crate::policy::request::Demand;
+use crate::policy::reuse::{self, Reuse};
+use crate::policy::storability::{Lifetimes, Storable};
+use crate::policy::tags::Tag;
+use crate::policy::vary::Selecting;
+
+/// What the origin sent, as it is stored: without hop-by-hop and framing fields.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Final status.
+    pub status: StatusCode,
+    /// Fields as sent to clients, without `Age`.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// How a fetch came to its response.
+#[derive(Clone, Copy, Debug)]
+pub struct Provenance {
+    /// Highest invalidation applied when the fetch began: older ones can not concern this entry.
+    pub born: Seq,
+    /// When the response head arrived; `Age` counts from here.
+    pub received: Moment,
+    /// From the request to the response head: what a miss costs.
+    pub fetch_time: Duration,
+    /// The part of the remaining lifetime to cut off, 0.0 to 0.9, drawn once per stored response.
+    pub jitter: f64,
+}
+
+/// No moment: the entry was not purged softly.
+const NEVER: u64 = u64::MAX;
+/// No version: the entry was not compared with the invalidation table yet.
+const UNCHECKED: u64 = u64::MAX;
+
+/// A stored response. It is immutable but for the three notes at its end, which are hints that
+/// any thread may rewrite at any time.
+#[derive(Debug)]
+pub struct Entry {
+    content: Content,
+    lifetimes: Lifetimes,
+    selecting: Selecting,
+    tags: Box<[Tag]>,
+    route: Arc<str>,
+    provenance: Provenance,
+    /// The table version at which the entry was last found valid.
+    checked: AtomicU64,
+    /// Since when a soft purge makes it stale, in microseconds.
+    soft_since: AtomicU64,
+    /// No refresh is tried before this moment, in microseconds, because the last one failed.
+    retry_after: AtomicU64,
+}
+
+impl Entry {
+    /// Stores what a policy verdict allows to store; there is no other way to make an entry.
+    pub fn new(
+        storable: Storable,
+        content: Content,
+        selecting: Selecting,
+        tags: Vec<Tag>,
+        route: Arc<str>,
+        provenance: Provenance,
+    ) -> Self {
+        let mut lifetimes = storable.lifetimes;
+        lifetimes.fresh_for = jittered(&lifetimes, provenance.jitter);
+        Self {
+            content,
+            lifetimes,
+            selecting,
+            tags: tags.into(),
+            route,
+            provenance,
+            checked: AtomicU64::new(UNCHECKED),
+            soft_since: AtomicU64::new(NEVER),
+            retry_after: AtomicU64::new(0),
+        }
+    }
+
+    /// Status, fields and body.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Lifetimes after jitter.
+    pub fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
+    /// The request fields that select this variant.
+    pub fn selecting(&self) -> &Selecting {
+        &self.selecting
+    }
+
+    /// Highest invalidation that was applied when its fetch began.
+    pub fn born(&self) -> Seq {
+        self.provenance.born
+    }
+
+    /// What fetching it cost.
+    pub fn fetch_time(&self) -> Duration {
+        self.provenance.fetch_time
+    }
+
+    /// `current_age` of RFC 9111 section 4.2.3.
+    pub fn age(&self, now: Moment) -> Duration {
+        self.lifetimes.initial_age.saturating_add(now.since(self.provenance.received))
+    }
+
+    /// Time until it turns stale, zero if it is.
+    pub fn fresh_left(&self, now: Moment) -> Duration {
+        self.stale_from().saturating_sub(self.age(now))
+    }
+
+    /// Time since it turned stale, zero if it is fresh.
+    pub fn stale_for(&self, now: Moment) -> Duration {
+        self.age(now).saturating_sub(self.stale_from())
+    }
+
+    /// What may be done with it for a client with this demand.
+    pub fn reuse(&self, now: Moment, demand: &Demand) -> Reuse {
+        reuse::reuse(&self.lifetimes, self.age(now), self.soft_age(), demand)
+    }
+
+    /// Whether it may stand in for a failed origin (RFC 5861 section 4).
+    pub fn usable_on_error(&self, now: Moment, demand: &Demand) -> bool {
+        reuse::usable_on_error(&self.lifetimes, self.age(now), self.soft_age(), demand)
+    }
+
+    /// How long it can be of any use: fresh, within a stale window, or to be validated.
+    pub fn useful_for(&self, now: Moment) -> Duration {
+        let l = &self.lifetimes;
+        let window = l.stale_while_revalidate.max(l.stale_if_error).max(VALIDATION_GRACE);
+        l.fresh_for.saturating_add(window).saturating_sub(self.age(now))
+    }
+
+    /// Whether no invalidation younger than its fetch matches. Costs one atomic load unless the
+    /// table changed since the last call.
+    pub fn is_valid(&self, url: &str, table: &Table) -> bool {
+        // The version is read before the check: a record that arrives in between leaves the
+        // older version behind, and the next hit checks again.
+        let version = table.version();
+        if self.checked.load(Ordering::Acquire) == version {
+            return true;
+        }
+        match table.check(self.provenance.born, &self.subject(url)) {
+            Validity::Purged => return false,
+            Validity::SoftPurged { since } => {
+                self.soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);
+            }
+            Validity::Valid => {}
+        }
+        self.checked.store(version, Ordering::Release);
+        true
+    }
+
+    /// What invalidations are matched against.
+    pub fn subject<'a>(&'a self, url: &'a str) -> Subject<'a> {
+        Subject { url, route: &self.route, tags: &self.tags }
+    }
+
+    /// Whether a refresh may be tried: always, unless one failed a moment ago.
+    pub fn refresh_due(&self, now: Moment) -> bool {
+        now.as_micros() >= self.retry_after.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a refresh failed, so that the next is not tried before `moment`.
+    pub fn hold_refresh_until(&self, moment: Moment) {
+        self.retry_after.store(moment.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Bytes it occupies, overhead included.
+    pub fn weight(&self) -> usize {
+        let fields: usize = self.content.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + FIELD_OVERHEAD).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + FIELD_OVERHEAD).sum();
+        size_of::<Self>() + fields + tags + self.content.body.len()
+    }
+
+    /// The age at which it turned or turns stale.
+    fn stale_from(&self) -> Duration {
+        self.soft_age().map_or(self.lifetimes.fresh_for, |soft| soft.min(self.lifetimes.fresh_for))
+    }
+
+    /// Its age when a soft purge hit it.
+    fn soft_age(&self) -> Option<Duration> {
+        let since = self.soft_since.load(Ordering::Acquire);
+        (since != NEVER).then(|| self.age(Moment::from_micros(since)))
+    }
+}
+
+/// What one header field costs beyond its text: map slot and reference count.
+const FIELD_OVERHEAD: usize = 48;
+/// How long a response that nothing allows to serve stale is kept for validation.
+const VALIDATION_GRACE: Duration = Duration::from_hours(1);
+
+/// The freshness lifetime with a part of what remains of it cut off. It only ever shortens, so
+/// `Age` never exceeds what the origin allowed.
+fn jittered(lifetimes: &Lifetimes, jitter: f64) -> Duration {
+    let remaining = lifetimes.fresh_for.saturating_sub(lifetimes.initial_age);
+    lifetimes.fresh_for.saturating_sub(remaining.mul_f64(jitter.clamp(0.0, 0.9)))
+}

@@ -1,0 +1,157 @@
+//! L1: stored responses in the memory of this process. The only module that names moka.
+
+mod slot;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::notification::RemovalCause;
+use moka::ops::compute::{CompResult, Op};
+use moka::sync::Cache;
+
+use crate::clock::Moment;
+use crate::entry::Entry;
+use crate::key::Key;
+use crate::policy::vary::Selecting;
+use crate::telemetry::metrics::L1Metrics;
+
+pub use slot::Slot;
+
+/// What one key costs beyond its own text and its slot: moka's node with its places in two queues and
+/// the timer wheel, the hash table's share, and the reference counts.
+const SLOT_OVERHEAD: usize = 256;
+
+/// Bounds of L1.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes, overhead included.
+    pub max_bytes: u64,
+    /// URLs.
+    pub max_entries: u64,
+    /// Variants of one URL.
+    pub max_variants: usize,
+}
+
+/// What became of an entry offered to L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is in, perhaps in place of an older one.
+    Kept,
+    /// The URL has too many variants already.
+    TooManyVariants,
+}
+
+/// The in-process tier: all variants of a URL under one key, weighed in bytes.
+pub struct L1 {
+    cache: Cache<Key, Arc<Slot>, ahash::RandomState>,
+    bounds: Bounds,
+}
+
+impl L1 {
+    /// An empty L1.
+    pub fn new(bounds: Bounds, metrics: &L1Metrics) -> Self {
+        let expired = metrics.evictions.with_label_values(&["expired"]);
+        let size = metrics.evictions.with_label_values(&["size"]);
+        // A slot weighs at least its share of the cap, which bounds the number of slots as well.
+        let least = bounds.max_bytes.checked_div(bounds.max_entries).unwrap_or(0);
+        let cache = Cache::builder()
+            .name("l1")
+            .max_capacity(bounds.max_bytes)
+            .weigher(move |key: &Key, slot: &Arc<Slot>| {
+                let weight = slot.weight() + 2 * key.as_bytes().len() + SLOT_OVERHEAD;
+                u32::try_from((weight as u64).max(least)).unwrap_or(u32::MAX)
+            })
+            .expire_after(slot::Usefulness)
+            .eviction_listener(move |_key, _slot, cause| match cause {
+                RemovalCause::Expired => expired.inc(),
+                RemovalCause::Size => size.inc(),
+                RemovalCause::Explicit | RemovalCause::Replaced => {}
+            })
+            .build_with_hasher(ahash::RandomState::new());
+        Self { cache, bounds }
+    }
+
+    /// Everything stored under a key, compared byte by byte.
+    pub fn find(&self, key: &[u8]) -> Option<Arc<Slot>> {
+        self.cache.get(key)
+    }
+
+    /// Stores an entry in place of those it supersedes, and ends a hit-for-miss marker.
+    pub fn store(&self, key: &Key, entry: &Arc<Entry>, now: Moment) -> Stored {
+        let mut verdict = Stored::Kept;
+        self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let old = old.map(moka::Entry::into_value);
+            match Slot::with(old.as_deref(), entry, self.bounds.max_variants, now) {
+                Some(slot) => Op::Put(Arc::new(slot)),
+                None => {
+                    verdict = Stored::TooManyVariants;
+                    Op::Nop
+                }
+            }
+        });
+        verdict
+    }
+
+    /// Remembers a URL as uncacheable until `until`, keeping its other variants.
+    pub fn mark_uncacheable(&self, key: &Key, until: Moment, now: Moment) {
+        self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let old = old.map(moka::Entry::into_value);
+            Op::Put(Arc::new(Slot::marked(old.as_deref(), until, now)))
+        });
+    }
+
+    /// Drops the entries of one key for which `keep` is false.
+    pub fn retain(&self, key: &Key, now: Moment, keep: impl Fn(&Entry) -> bool) {
+        let result = self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let Some(old) = old.map(moka::Entry::into_value) else { return Op::Nop };
+            match old.retain(&keep, now) {
+                Some(slot) => Op::Put(Arc::new(slot)),
+                None => Op::Remove,
+            }
+        });
+        debug_assert!(!matches!(result, CompResult::Inserted(_)), "retain never adds");
+    }
+
+    /// Counts the entries of one key that `matches`, and drops them if told to.
+    pub fn reclaim(&self, key: &Key, now: Moment, drop: bool, matches: impl Fn(&Entry) -> bool) -> u64 {
+        let Some(slot) = self.cache.get(key.as_bytes()) else { return 0 };
+        let count = slot.entries().iter().filter(|entry| matches(entry)).count() as u64;
+        if drop && count > 0 {
+            self.retain(key, now, |entry| !matches(entry));
+        }
+        count
+    }
+
+    /// The same for all of L1. Takes time in proportion to its size.
+    pub fn sweep(&self, now: Moment, drop: bool, matches: impl Fn(&str, &Entry) -> bool) -> u64 {
+        self.cache.iter().map(|(key, _)| self.reclaim(&key, now, drop, |entry| matches(key.url(), entry))).sum()
+    }
+
+    /// Whether one more variant with these selecting fields fits under the key.
+    pub fn has_room(&self, key: &Key, selecting: &Selecting, now: Moment) -> bool {
+        let slot = self.cache.get(key.as_bytes());
+        slot.is_none_or(|slot| slot.others(selecting, now).count() < self.bounds.max_variants)
+    }
+
+    /// URLs stored and their weight in bytes, as of moka's last maintenance.
+    pub fn size(&self) -> (u64, u64) {
+        self.cache.run_pending_tasks();
+        (self.cache.entry_count(), self.cache.weighted_size())
+    }
+}
+
+impl moka::Expiry<Key, Arc<Slot>> for slot::Usefulness {
+    fn expire_after_create(&self, _key: &Key, slot: &Arc<Slot>, _now: Instant) -> Option<Duration> {
+        Some(slot.useful_for())
+    }
+
+    fn expire_after_update(
+        &self,
+        _key: &Key,
+        slot: &Arc<Slot>,
+        _now: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(slot.useful_for())
+    }
+}
