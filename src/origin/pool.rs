@@ -1,0 +1,158 @@
+//! The connections of one origin: at most so many, reused while they last.
+//!
+//! Every socket owns a slot until it is closed, idle ones too. There are as many slots as turns
+//! (see [`queue`](super::queue)), a turn uses at most one connection, and an upgraded connection
+//! keeps its turn. No request waits for a slot that an idle connection sits on:
+//!
+//! - A request wants a slot only when it found nothing idle, or has closed the connection it had.
+//! - At that moment every slot not in use by another turn is free or closing, which makes at least
+//!   one for each request that wants one.
+//! - What becomes idle later was in use before, so it takes nothing from them; what comes later
+//!   takes what is idle first.
+//! - Closing needs nobody's help: the connection's task has ended or was aborted (see [`Link`]).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::connector::Connector;
+use super::link::Link;
+use super::queue::semaphore;
+use crate::clock::{Clock, Moment};
+use crate::config::OriginConfig;
+use crate::reason::OriginFault;
+
+/// The connections of one origin, shared by all runtimes.
+pub(super) struct Pool {
+    connector: Connector,
+    slots: Arc<Semaphore>,
+    idle: Mutex<Idle>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    clock: Clock,
+}
+
+/// Connections between two requests, the one used last at the back.
+#[derive(Default)]
+struct Idle {
+    links: VecDeque<(Moment, Link)>,
+    /// Whether a task closes those that stay idle too long.
+    swept: bool,
+}
+
+impl Pool {
+    pub(super) fn new(config: &OriginConfig, clock: Clock) -> Self {
+        Self {
+            connector: Connector::new(config),
+            slots: Arc::new(semaphore(config.max_connections)),
+            idle: Mutex::default(),
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+            clock,
+        }
+    }
+
+    /// An idle connection, or else a fresh one, within `connect_timeout`. The caller holds a turn.
+    pub(super) async fn link(&self) -> Result<Link, OriginFault> {
+        self.in_time(async {
+            while let Some(mut link) = self.pop() {
+                if link.settle().await {
+                    return Ok(link);
+                }
+            }
+            self.open().await
+        })
+        .await
+    }
+
+    /// A fresh connection within `connect_timeout`. The caller holds a turn and no connection.
+    pub(super) async fn fresh(&self) -> Result<Link, OriginFault> {
+        self.in_time(self.open()).await
+    }
+
+    /// Takes back a connection whose exchange is complete.
+    pub(super) fn put(self: &Arc<Self>, link: Link) {
+        let now = self.clock.now();
+        let runtime = Handle::try_current().ok();
+        let swept = {
+            let mut idle = self.idle.lock();
+            idle.links.push_back((now, link));
+            let swept = idle.swept;
+            idle.swept |= runtime.is_some();
+            swept
+        };
+        // Not under the lock: a runtime that is ending drops the task at once, and the sweeper locks.
+        if let (false, Some(runtime)) = (swept, runtime) {
+            runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), armed: true }));
+        }
+    }
+
+    async fn in_time(&self, link: impl Future<Output = Result<Link, OriginFault>>) -> Result<Link, OriginFault> {
+        timeout(self.connect_timeout, link).await.unwrap_or(Err(OriginFault::ConnectTimeout))
+    }
+
+    async fn open(&self) -> Result<Link, OriginFault> {
+        // The semaphore is never closed.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| OriginFault::Abandoned)?;
+        self.connector.dial(slot).await
+    }
+
+    /// The connection used last, because it is the least likely to have been closed meanwhile.
+    fn pop(&self) -> Option<Link> {
+        let now = self.clock.now();
+        let (since, link) = self.idle.lock().links.pop_back()?;
+        if now.since(since) < self.idle_timeout {
+            return Some(link);
+        }
+        // The others have been idle for even longer.
+        let expired = std::mem::take(&mut self.idle.lock().links);
+        drop(expired);
+        None
+    }
+
+    /// Closes what was idle too long. Says when to look again, or that there is nothing left.
+    fn expire(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let mut expired = Vec::new();
+        let mut idle = self.idle.lock();
+        while let Some((since, _)) = idle.links.front() {
+            let left = self.idle_timeout.saturating_sub(now.since(*since));
+            if !left.is_zero() {
+                return Some(left);
+            }
+            expired.extend(idle.links.pop_front());
+        }
+        idle.swept = false;
+        None
+    }
+}
+
+/// Makes room for another sweeper if this one ends with its runtime.
+struct Sweeper {
+    pool: Weak<Pool>,
+    armed: bool,
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        if self.armed
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.idle.lock().swept = false;
+        }
+    }
+}
+
+/// Closes connections `idle_timeout` after their last use, for as long as there are any.
+async fn sweep(mut sweeper: Sweeper) {
+    // The pool is not held while sleeping, so that it ends with its origin.
+    while let Some(left) = sweeper.pool.upgrade().and_then(|pool| pool.expire()) {
+        sleep(left).await;
+    }
+    sweeper.armed = false;
+}
