@@ -11,6 +11,7 @@ pub mod entry;
 pub mod key;
 pub mod l1;
 pub mod l2;
+pub mod listener;
 pub mod origin;
 pub mod policy;
 pub mod reason;

@@ -1,0 +1,72 @@
+//! A timer that is cheap to postpone.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Wakes the task at a deadline. A later deadline does not touch the timer: it rings too early,
+/// and is only then set anew, so that a busy connection sets it once per time-out, not per request.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Alarm {
+    /// Ready once `deadline` has passed; otherwise the task is woken no later than that.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Sees to it that the task is woken no later than `deadline`. Costs two loads if the timer
+    /// runs already: it then holds the waker of this very task.
+    pub(super) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant) {
+        let running = self.sleep.as_ref().is_some_and(|sleep| sleep.deadline() <= deadline && !sleep.is_elapsed());
+        if !running {
+            // If it has passed already, the task has to look again.
+            if self.poll(cx, deadline).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn arm(alarm: &mut Alarm, deadline: Instant) {
+        poll_fn(|cx| {
+            alarm.arm(cx, deadline);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_postponed_alarm_rings_at_the_last_deadline_and_a_moved_up_one_at_the_first() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut alarm = Alarm::default();
+        arm(&mut alarm, at(5)).await;
+        arm(&mut alarm, at(9)).await;
+        poll_fn(|cx| alarm.poll(cx, at(9))).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(9));
+        arm(&mut alarm, at(60)).await;
+        poll_fn(|cx| alarm.poll(cx, at(12))).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(12));
+    }
+}

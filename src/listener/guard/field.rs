@@ -1,0 +1,151 @@
+//! Lines and fields, read in the one strict way.
+//!
+//! Whatever two parsers could read differently is a fault here: a proxy and an origin that
+//! disagree about where a field or a line ends disagree about where a request ends.
+
+use memchr::memchr;
+
+use crate::listener::Fault;
+
+/// Which bytes a token may hold (RFC 9110 section 5.6.2).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    let listed = b"!#$%&'*+-.^_`|~";
+    while at < listed.len() {
+        table[listed[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = true;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// One field line, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Field<'a> {
+    /// The name, as sent.
+    pub(super) name: &'a [u8],
+    /// The value without the white space around it.
+    pub(super) value: &'a [u8],
+}
+
+/// Whether `text` is a token.
+pub(super) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)])
+}
+
+/// The line that starts at `from`, without its CR LF, and where the next one starts. `None` if its
+/// end is not there yet.
+pub(super) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, Fault> {
+    let Some(length) = memchr(b'\n', &bytes[from..]) else { return Ok(None) };
+    match bytes[from..from + length].split_last() {
+        Some((b'\r', text)) => Ok(Some((text, from + length + 1))),
+        _ => Err(Fault::BareLineFeed),
+    }
+}
+
+/// Takes a field line apart.
+pub(super) fn parse(line: &[u8]) -> Result<Field<'_>, Fault> {
+    let end = line.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(line.len());
+    if line.get(end) != Some(&b':') || end == 0 {
+        return Err(name_fault(line, end));
+    }
+    let value = &line[end + 1..];
+    if has_control(value) {
+        return Err(value_fault(value));
+    }
+    Ok(Field { name: &line[..end], value: trim(value) })
+}
+
+/// Whether a byte that no field value may hold is among `value`. Looks at every byte without a
+/// branch, so that the compiler can take many at a time.
+#[allow(clippy::needless_bitwise_bool, reason = "a branch per byte would keep the loop from being vectorised")]
+pub(super) fn has_control(value: &[u8]) -> bool {
+    value.iter().fold(false, |bad, &b| bad | ((b < 0x20) & (b != b'\t')) | (b == 0x7f))
+}
+
+/// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The elements of a comma-separated list; empty ones are skipped (RFC 9110 section 5.6.1.2).
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+#[cold]
+fn name_fault(line: &[u8], end: usize) -> Fault {
+    match line.get(end) {
+        Some(b' ' | b'\t') if end == 0 => Fault::FoldedField,
+        Some(b' ' | b'\t') if trim(&line[end..]).first() == Some(&b':') => Fault::SpaceBeforeColon,
+        Some(b'\r') => Fault::BareCarriageReturn,
+        Some(b) if b.is_ascii_control() => Fault::ControlCharacter,
+        _ => Fault::FieldName,
+    }
+}
+
+#[cold]
+fn value_fault(value: &[u8]) -> Fault {
+    if value.contains(&b'\r') { Fault::BareCarriageReturn } else { Fault::ControlCharacter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_a_token_a_colon_and_a_clean_value() {
+        assert_eq!(parse(b"Host:a"), Ok(Field { name: b"Host", value: b"a" }));
+        assert_eq!(parse(b"X: \t a b\t "), Ok(Field { name: b"X", value: b"a b" }));
+        assert_eq!(parse(b"X:"), Ok(Field { name: b"X", value: b"" }));
+        assert_eq!(parse(b"X: \xc3\xa9"), Ok(Field { name: b"X", value: b"\xc3\xa9" }));
+        for (line, fault) in [
+            (&b" folded"[..], Fault::FoldedField),
+            (b"\tfolded", Fault::FoldedField),
+            (b"X : a", Fault::SpaceBeforeColon),
+            (b"X\t: a", Fault::SpaceBeforeColon),
+            (b"X y: a", Fault::FieldName),
+            (b": a", Fault::FieldName),
+            (b"no colon", Fault::FieldName),
+            (b"nothing", Fault::FieldName),
+            (b"X(y): a", Fault::FieldName),
+            (b"X\xc3: a", Fault::FieldName),
+            (b"X\0: a", Fault::ControlCharacter),
+            (b"X\r: a", Fault::BareCarriageReturn),
+            (b"X: a\0", Fault::ControlCharacter),
+            (b"X: \x7f", Fault::ControlCharacter),
+            (b"X: a\rb", Fault::BareCarriageReturn),
+        ] {
+            assert_eq!(parse(line), Err(fault), "{:?}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn a_line_ends_with_cr_lf_and_nothing_else() {
+        assert_eq!(line(b"a\r\nb\r\n", 0), Ok(Some((&b"a"[..], 3))));
+        assert_eq!(line(b"a\r\nb\r\n", 3), Ok(Some((&b"b"[..], 6))));
+        assert_eq!(line(b"a\r\nb\r\n", 6), Ok(None));
+        assert_eq!(line(b"a\r", 0), Ok(None));
+        assert_eq!(line(b"a\n", 0), Err(Fault::BareLineFeed));
+        assert_eq!(line(b"\n", 0), Err(Fault::BareLineFeed));
+    }
+
+    #[test]
+    fn lists_skip_empty_elements() {
+        let elements: Vec<_> = list(b" a ,, b\t,").collect();
+        assert_eq!(elements, [b"a", b"b"]);
+    }
+}

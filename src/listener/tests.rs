@@ -1,0 +1,397 @@
+//! Connections in memory, on paused time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::UPGRADE;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Shared};
+use super::exchange::{Counters, Exchange};
+use super::seat::Seat;
+use super::*;
+use crate::config::Limits;
+use crate::telemetry::metrics::{ListenerMetrics, Metrics};
+
+pub(super) const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// Longer than every time-out, so that a test which waits in vain fails at once on paused time.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+pub(super) fn limits() -> Limits {
+    Limits {
+        connections: 2,
+        head_bytes: 1024,
+        head_fields: 16,
+        target_bytes: 256,
+        head_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(30),
+        body_timeout: Duration::from_secs(10),
+        write_timeout: Duration::from_secs(20),
+        request_body: Some(1000),
+        shutdown_deadline: Duration::from_secs(15),
+    }
+}
+
+pub(super) fn metrics() -> ListenerMetrics {
+    Metrics::new().unwrap().listener
+}
+
+/// What a guard needs besides its connection.
+pub(super) fn seat() -> (Arc<Exchange>, Seat) {
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let metrics = metrics();
+    let seat = Seat::take(permit, TaskTracker::new().token(), metrics.connections.clone());
+    (Arc::new(Exchange::new(Counters::new(&metrics))), seat)
+}
+
+/// Answers what the paths ask for, and notes what reached it.
+#[derive(Clone, Default)]
+pub(super) struct Answers {
+    pub(super) seen: Arc<Mutex<Vec<String>>>,
+    /// Ends `/slow`.
+    pub(super) go: Arc<Notify>,
+}
+
+impl Answers {
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Handler for Answers {
+    type Body = Full<Bytes>;
+
+    async fn handle(&self, mut request: Request<Incoming>, _: SocketAddr) -> Response<Self::Body> {
+        self.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+        let text = |status, text: String| Response::builder().status(status).body(Full::from(text)).unwrap();
+        match request.uri().path() {
+            "/slow" => self.go.notified().await,
+            "/large" => return text(StatusCode::OK, "x".repeat(1 << 20)),
+            "/switch" => {
+                let upgrade = hyper::upgrade::on(&mut request);
+                self.go.notified().await;
+                tokio::spawn(async move {
+                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                });
+                let switch = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+                return switch.header(UPGRADE, "echo").body(Full::default()).unwrap();
+            }
+            _ => {}
+        }
+        if request.method() != Method::POST {
+            return text(StatusCode::OK, "ok".into());
+        }
+        match request.into_body().collect().await {
+            Ok(body) => text(StatusCode::OK, format!("{} bytes", body.to_bytes().len())),
+            Err(error) => {
+                let fault = Fault::behind(&error).expect("the client's fault");
+                text(fault.status(), fault.as_str().into())
+            }
+        }
+    }
+
+    fn reject(&self, fault: Fault, _: SocketAddr) -> Response<Self::Body> {
+        Response::builder().status(fault.status()).body(Full::from(fault.as_str())).unwrap()
+    }
+}
+
+/// One connection and what serves it.
+struct Served {
+    client: DuplexStream,
+    task: JoinHandle<()>,
+    answers: Answers,
+    shared: Arc<Shared<Answers>>,
+    metrics: ListenerMetrics,
+}
+
+impl Served {
+    /// A connection whose kernel buffers hold `room` bytes per direction.
+    fn with_room(room: usize) -> Self {
+        let (client, server) = tokio::io::duplex(room);
+        let (answers, metrics) = (Answers::default(), metrics());
+        let shared = Arc::new(Shared::new(answers.clone(), limits(), &metrics));
+        let task = tokio::spawn(connection::serve(server, PEER, seat().1, shared.clone()));
+        Self { client, task, answers, shared, metrics }
+    }
+
+    fn new() -> Self {
+        Self::with_room(1 << 16)
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.client.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until `end` was seen.
+    async fn read_to(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        while !read.ends_with(end.as_bytes()) {
+            let byte = timeout(PATIENCE, self.client.read_u8()).await.expect("an answer in time");
+            read.push(byte.expect("the connection is open"));
+        }
+        String::from_utf8(read).unwrap()
+    }
+
+    /// Reads to the end of the stream.
+    async fn rest(&mut self) -> String {
+        let mut read = String::new();
+        let end = timeout(PATIENCE, self.client.read_to_string(&mut read)).await;
+        end.expect("the connection is closed in time").unwrap();
+        read
+    }
+
+    /// Nothing more can happen before time passes.
+    async fn settle(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_an_idle_connection_is_closed_without_a_word() {
+    let start = Instant::now();
+    let mut served = Served::new();
+    assert_eq!(served.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 30);
+    served.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_the_idle_time_starts_again_after_each_response() {
+    let mut served = Served::new();
+    for _ in 0..3 {
+        served.send(GET).await;
+        served.read_to("ok").await;
+        tokio::time::sleep(Duration::from_secs(29)).await;
+    }
+    served.send(GET).await;
+    served.read_to("ok").await;
+    let start = Instant::now();
+    assert_eq!(served.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_response_is_not_an_idle_connection() {
+    let mut served = Served::new();
+    served.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    served.answers.go.notify_one();
+    served.read_to("ok").await;
+    let start = Instant::now();
+    assert_eq!(served.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_slow_head_is_answered_408_however_often_a_byte_arrives() {
+    let start = Instant::now();
+    let mut served = Served::new();
+    for byte in GET.chars().take(9) {
+        served.send(&byte.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let answer = served.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert!(answer.ends_with("head-timeout"), "{answer}");
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(served.answers.seen(), [""; 0]);
+    assert_eq!(served.metrics.rejected.with_label_values(&["head-timeout"]).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_arrives_byte_by_byte_in_time_is_served() {
+    let mut served = Served::new();
+    for byte in "\r\nPOST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".chars() {
+        served.send(&byte.to_string()).await;
+        served.settle().await;
+    }
+    served.read_to("3 bytes").await;
+    assert_eq!(served.answers.seen(), ["POST /a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_body_that_stops_is_a_408_of_its_request() {
+    let mut served = Served::new();
+    served.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n").await;
+    for _ in 0..3 {
+        served.send("x").await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    served.send("x").await;
+    let start = Instant::now();
+    let answer = served.read_to("body-timeout").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(served.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_client_that_does_not_read_is_cut_off() {
+    let start = Instant::now();
+    let mut served = Served::with_room(1024);
+    served.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // Reading one byte now and then is reading.
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(19)).await;
+        served.client.read_u8().await.unwrap();
+    }
+    (&mut served.task).await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 3 * 19 + 20);
+    assert_eq!(served.metrics.in_flight.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_waits_for_its_turn_behind_a_request_under_way() {
+    let mut served = Served::new();
+    served.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n").await;
+    served.settle().await;
+    served.answers.go.notify_one();
+    let answers = served.rest().await;
+    let (first, second) = answers.split_once("ok").expect("the first is answered");
+    assert!(first.starts_with("HTTP/1.1 200 "), "{answers}");
+    assert!(second.starts_with("HTTP/1.1 400 ") && second.ends_with("host-missing"), "{answers}");
+    assert_eq!(served.answers.seen(), ["GET /slow"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_looks_like_the_stand_in_is_an_ordinary_one() {
+    let mut served = Served::new();
+    served.send("GET / HTTP/1.1\r\nHost: refused.invalid\r\n\r\n").await;
+    served.send("GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\nx\n").await;
+    let answers = served.rest().await;
+    assert_eq!(answers.matches("200 OK").count(), 2, "{answers}");
+    assert_eq!(served.answers.seen().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_that_goes_on_sending_still_reads_its_answer() {
+    let start = Instant::now();
+    let mut served = Served::new();
+    served.send("GET / HTTP/1.1\r\n\r\n").await;
+    let answer = served.read_to("host-missing").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    // The connection lingers: it takes more bytes, but not for ever.
+    served.send("more").await;
+    served.task.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_bytes_behind_an_upgrade_wait_for_the_101() {
+    let mut served = Served::new();
+    served.send("GET /switch HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    served.send("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.settle().await;
+    assert_eq!(served.answers.seen(), ["GET /switch"]);
+    served.answers.go.notify_one();
+    assert!(served.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+    // The bytes reach the tunnel, not the handler, and no rule of HTTP holds for them any more.
+    served.read_to("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.send("\0\n").await;
+    served.read_to("\0\n").await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    served.send("late").await;
+    served.read_to("late").await;
+    assert_eq!(served.answers.seen(), ["GET /switch"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_bytes_behind_a_declined_upgrade_are_the_next_request() {
+    let mut served = Served::new();
+    served.send("GET /slow HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n").await;
+    served.send(GET).await;
+    served.send("GET / HTTP/1.1\n\n").await;
+    served.settle().await;
+    assert_eq!(served.answers.seen(), ["GET /slow"]);
+    served.answers.go.notify_one();
+    let answers = served.rest().await;
+    assert_eq!(answers.matches("200 OK").count(), 2, "{answers}");
+    assert!(answers.ends_with("bare-line-feed"), "{answers}");
+    assert_eq!(served.answers.seen(), ["GET /slow", "GET /"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_client_that_leaves_while_its_upgrade_is_undecided_frees_the_handler() {
+    let mut served = Served::new();
+    served.send("GET /slow HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nheld").await;
+    served.settle().await;
+    assert_eq!(served.metrics.in_flight.get(), 1);
+    drop(served.client);
+    served.task.await.unwrap();
+    assert_eq!(served.metrics.in_flight.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_body_that_awaits_100_continue_is_asked_for() {
+    let mut served = Served::new();
+    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await;
+    assert_eq!(served.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    served.send("hi").await;
+    served.read_to("2 bytes").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_connection_is_not_reused_after_an_early_response_to_an_upload() {
+    let mut served = Served::new();
+    served.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\nthe first").await;
+    served.read_to("ok").await;
+    served.send(GET).await;
+    assert_eq!(served.rest().await, "");
+    assert_eq!(served.answers.seen(), ["PUT /"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d16_a_client_that_leaves_ends_the_work_for_it_at_once() {
+    let start = Instant::now();
+    let mut served = Served::new();
+    served.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.settle().await;
+    assert_eq!(served.metrics.in_flight.get(), 1);
+    drop(served.client);
+    served.task.await.unwrap();
+    assert_eq!(served.metrics.in_flight.get(), 0);
+    assert_eq!(start.elapsed().as_secs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_a_drain_closes_idle_connections_at_once_and_lets_requests_finish() {
+    let start = Instant::now();
+    let mut idle = Served::new();
+    idle.send(GET).await;
+    idle.read_to("ok").await;
+    let mut busy = Served::new();
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    busy.settle().await;
+    idle.shared.drain();
+    busy.shared.drain();
+    assert_eq!(idle.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 0);
+    assert!(timeout(Duration::from_secs(3), &mut busy.task).await.is_err());
+    busy.answers.go.notify_one();
+    let answer = busy.rest().await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("ok"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_a_request_that_has_arrived_before_the_drain_is_served() {
+    let mut served = Served::new();
+    served.send(GET).await;
+    served.read_to("ok").await;
+    // Both happen before the connection's task runs again.
+    served.send(GET).await;
+    served.shared.drain();
+    let answer = served.rest().await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("ok"), "{answer}");
+}
