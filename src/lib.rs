@@ -8,6 +8,7 @@ pub mod clock;
 pub mod coalesce;
 pub mod config;
 pub mod entry;
+pub mod flow;
 pub mod key;
 pub mod l1;
 pub mod l2;

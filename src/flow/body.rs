@@ -1,0 +1,191 @@
+//! The body of a response to a client: a closed list of sources, none of them boxed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use prometheus::IntCounter;
+
+use crate::coalesce::{BodyBroken, Reader};
+use crate::origin::ResponseBody;
+use crate::reason::OriginFault;
+
+use super::record::Record;
+
+/// Why a body to a client broke off. The connection is closed, so the client can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// The origin broke off.
+    #[error("the origin's response broke off: {0}")]
+    Origin(OriginFault),
+    /// The shared fetch broke off.
+    #[error("the shared fetch broke off")]
+    Aborted,
+    /// The client read so slowly that its part of a large body is no longer in memory.
+    #[error("the client fell too far behind")]
+    Lagged,
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// No body.
+    Empty,
+    /// One stored or generated piece.
+    Full(Bytes),
+    /// Several pieces, for multiple ranges.
+    Pieces(VecDeque<Bytes>),
+    /// A fetch that several clients read while it streams.
+    Shared(Shared),
+    /// The origin's response, for this client alone.
+    Origin(Box<ResponseBody>),
+}
+
+/// A reader of a shared fetch, cut to a part of the body.
+struct Shared {
+    reader: Reader,
+    /// Bytes to leave out first.
+    skip: u64,
+    /// Bytes still to send, where the length is known.
+    left: Option<u64>,
+}
+
+/// A response body that knows what to log when it ends.
+pub struct Body {
+    source: Source,
+    /// Counts bytes as they go out; `None` once a body in memory was counted as a whole.
+    sent: Option<IntCounter>,
+    record: Option<Box<Record>>,
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::from_source(Source::Empty)
+    }
+
+    /// A body in memory.
+    pub fn full(bytes: Bytes) -> Self {
+        Self::from_source(Source::Full(bytes))
+    }
+
+    /// A body of several pieces in memory.
+    pub(super) fn pieces(pieces: VecDeque<Bytes>) -> Self {
+        Self::from_source(Source::Pieces(pieces))
+    }
+
+    /// A body that is still arriving: `length` bytes after the first `skip`, or all there is.
+    pub(super) fn shared(reader: Reader, skip: u64, length: Option<u64>) -> Self {
+        Self::from_source(Source::Shared(Shared { reader, skip, left: length }))
+    }
+
+    /// The origin's own body.
+    pub(super) fn origin(body: ResponseBody) -> Self {
+        Self::from_source(Source::Origin(Box::new(body)))
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self { source, sent: None, record: None }
+    }
+
+    /// Counts the bytes of the body: at once where they are in memory, else as they go out.
+    pub(super) fn counted(mut self, sent: &IntCounter) -> Self {
+        match &self.source {
+            Source::Empty => {}
+            Source::Full(bytes) => sent.inc_by(bytes.len() as u64),
+            Source::Pieces(_) | Source::Shared(_) | Source::Origin(_) => self.sent = Some(sent.clone()),
+        }
+        self
+    }
+
+    /// Attaches what is logged when the body ends or is dropped.
+    pub(super) fn recorded(mut self, record: Option<Record>) -> Self {
+        self.record = record.map(Box::new);
+        self
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let frame = ready!(self.source.poll_frame(cx));
+        let bytes = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        if let Some(sent) = &self.sent {
+            sent.inc_by(bytes as u64);
+        }
+        if let Some(record) = &mut self.record {
+            record.add_bytes(bytes);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Full(bytes) => bytes.is_empty(),
+            Source::Pieces(pieces) => pieces.is_empty(),
+            Source::Shared(shared) => shared.left == Some(0),
+            Source::Origin(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|p| p.len() as u64).sum()),
+            Source::Shared(shared) => shared.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Origin(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+            Self::Shared(shared) => shared.poll_frame(cx),
+            Self::Origin(body) => {
+                let frame = ready!(Pin::new(body.as_mut()).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyFault::Origin)))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        loop {
+            if self.left == Some(0) {
+                return Poll::Ready(None);
+            }
+            let mut chunk = match ready!(self.reader.poll_chunk(cx)) {
+                Some(Ok(chunk)) => chunk,
+                // The origin ended before the length it had announced.
+                None if self.left.is_some() => return Poll::Ready(Some(Err(BodyFault::Aborted))),
+                None => return Poll::Ready(None),
+                Some(Err(BodyBroken::Aborted)) => return Poll::Ready(Some(Err(BodyFault::Aborted))),
+                Some(Err(BodyBroken::Lagged)) => return Poll::Ready(Some(Err(BodyFault::Lagged))),
+            };
+            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(chunk.len());
+            self.skip -= skipped as u64;
+            chunk = chunk.slice(skipped..);
+            if let Some(left) = &mut self.left {
+                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= chunk.len() as u64;
+            }
+            if !chunk.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The leader's task: ask L2, then the origin, judge the answer, share it and store it.
+//!
+//! It runs detached from the client that caused it, so that nobody's disconnect strands others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{DATE, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::clock::Moment;
+use crate::config::CachePolicy;
+use crate::entry::Entry;
+use crate::key::Key;
+use crate::l2::Found;
+use crate::origin::{RequestBody, ResponseBody};
+use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
+use crate::policy::storability::{Exchange, ResponseVerdict, Storable, judge_response};
+use crate::policy::validation;
+use crate::policy::vary::Selecting;
+use crate::reason::{OriginFault, Reason};
+
+use super::Proxy;
+use super::flight::{Failure, Leader};
+use super::forward::{OriginHead, strip_connection};
+use super::site::Route;
+
+/// How a fetch ended, for those who wait for no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fetched {
+    Stored,
+    Confirmed,
+    NotStored,
+    Failed,
+}
+
+/// A response for the leader's own client alone.
+pub(super) struct Direct {
+    pub(super) response: Response<ResponseBody>,
+    pub(super) reason: Reason,
+}
+
+/// After a failed refresh the next attempt waits this long, so that a struggling origin is left alone.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// One fetch, with all it needs to outlive its client.
+pub(super) struct Fetch {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) route: Arc<Route>,
+    pub(super) policy: Arc<CachePolicy>,
+    pub(super) key: Key,
+    /// `scheme://host`, the scope of cache groups.
+    pub(super) site: String,
+    /// What is sent.
+    pub(super) request: OriginHead,
+    /// The client's fields, which select the variant.
+    pub(super) selecting_from: HeaderMap,
+    /// What is stored: to be confirmed, and to stand in if the origin fails.
+    pub(super) stored: Option<Arc<Entry>>,
+}
+
+/// A response whose head has arrived.
+pub(super) struct Arrived {
+    pub(super) response: Response<ResponseBody>,
+    pub(super) received: Moment,
+    pub(super) delay: Duration,
+}
+
+impl Fetch {
+    /// Fetches as the leader. `client` gets the response if it is for that client alone; if the
+    /// client has left, such a response is dropped, and with it the origin's connection. It is
+    /// dropped as soon as the response turns out to be shared: the client then reads it like any
+    /// follower, while it arrives.
+    pub(super) async fn run(self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
+        if let Found::Stored(entry) = self.proxy.remote.look_up(&self.key).await
+            && self.is_usable(&entry)
+        {
+            return self.share_stored(leader, &entry);
+        }
+        let arrived = match self.send(true).await {
+            Ok(arrived) => arrived,
+            Err(fault) => return self.fail(leader, Failure::Origin(fault)),
+        };
+        let status = arrived.response.status();
+        if status == StatusCode::NOT_MODIFIED
+            && let Some(stored) = &self.stored
+        {
+            if validation::confirms(&stored.content().headers, arrived.response.headers()) {
+                drop(client);
+                return self.confirm(leader, stored, &arrived).await;
+            }
+            // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
+            drop(arrived);
+            return match self.send(false).await {
+                Ok(arrived) => self.judge(leader, client, arrived).await,
+                Err(fault) => self.fail(leader, Failure::Origin(fault)),
+            };
+        }
+        if status.is_server_error() && self.can_stand_in() {
+            return self.fail(leader, Failure::ServerError(status));
+        }
+        self.judge(leader, client, arrived).await
+    }
+
+    /// One exchange with the origin, up to the response head.
+    async fn send(&self, conditional: bool) -> Result<Arrived, OriginFault> {
+        let clock = &self.proxy.clock;
+        let request = match &self.stored {
+            Some(stored) if conditional => self.request.clone().validating(stored),
+            _ => self.request.clone(),
+        };
+        let asked = clock.now();
+        let mut response = self.route.origin.send(request.with_body(RequestBody::Empty)).await?;
+        let received = clock.now();
+        strip_connection(response.headers_mut());
+        if !response.headers().contains_key(DATE) {
+            // RFC 9110 section 6.6.1: a recipient that stores a response without Date adds one.
+            let date = httpdate::fmt_http_date(clock.wall());
+            if let Ok(date) = HeaderValue::try_from(date) {
+                response.headers_mut().insert(DATE, date);
+            }
+        }
+        Ok(Arrived { response, received, delay: received.since(asked) })
+    }
+
+    fn is_usable(&self, entry: &Entry) -> bool {
+        entry.is_valid(self.key.url(), self.proxy.log.table())
+            && entry.selecting().matches(&self.selecting_from)
+            && entry.reuse(self.proxy.clock.now(), &Demand::default()) == Reuse::Fresh
+    }
+
+    /// Stores and shares what may be stored, and releases everybody else from waiting.
+    async fn judge(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>, arrived: Arrived) -> Fetched {
+        let verdict = self.verdict(arrived.response.status(), arrived.response.headers(), arrived.delay);
+        match verdict {
+            ResponseVerdict::Storable(storable) => match self.room_for(&arrived, &storable) {
+                Ok(()) => {
+                    // The client waits for a word from here; without one it reads what is shared.
+                    drop(client);
+                    self.fill(leader, arrived, storable).await
+                }
+                Err(reason) => self.release(leader, client, arrived.response, reason),
+            },
+            // A server error that is merely without a lifetime answers everybody who waits: asking
+            // a struggling origin once per waiting client would finish it off.
+            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime))
+                if arrived.response.status().is_server_error() =>
+            {
+                drop(client);
+                self.share_error(leader, arrived, reason).await
+            }
+            ResponseVerdict::Uncacheable(reason) => self.release(leader, client, arrived.response, reason),
+        }
+    }
+
+    pub(super) fn verdict(&self, status: StatusCode, headers: &HeaderMap, delay: Duration) -> ResponseVerdict {
+        let exchange = Exchange {
+            method: &self.request.method,
+            request_headers: &self.selecting_from,
+            status,
+            response_headers: headers,
+            received_at: self.proxy.clock.wall(),
+            response_delay: delay,
+        };
+        judge_response(&self.policy.rules, &exchange)
+    }
+
+    /// Whether size and number of variants allow to store it.
+    fn room_for(&self, arrived: &Arrived, storable: &Storable) -> Result<(), Reason> {
+        let length = http_body::Body::size_hint(arrived.response.body()).exact();
+        if length.is_some_and(|length| length > self.policy.max_object_size) {
+            return Err(Reason::TooLarge);
+        }
+        let selecting = self.selecting(storable);
+        let room = self.proxy.l1.has_room(&self.key, &selecting, arrived.received);
+        if room { Ok(()) } else { Err(Reason::TooManyVariants) }
+    }
+
+    pub(super) fn selecting(&self, storable: &Storable) -> Selecting {
+        Selecting::new(storable.vary.names(), &self.selecting_from)
+    }
+
+    /// The response is not to be shared: marks the URL, frees the followers, serves the client.
+    fn release(
+        &self,
+        leader: Leader,
+        client: Option<oneshot::Sender<Direct>>,
+        response: Response<ResponseBody>,
+        reason: Reason,
+    ) -> Fetched {
+        self.not_stored(reason);
+        if response.status().is_server_error() {
+            self.hold_refresh();
+        } else {
+            self.mark_uncacheable();
+        }
+        // The client first: once the leader has let go, it looks for its answer.
+        if let Some(client) = client {
+            // A client that has left needs no answer; the origin's connection closes with it.
+            let _ = client.send(Direct { response, reason });
+        }
+        leader.uncacheable();
+        Fetched::NotStored
+    }
+
+    /// The marker comes before the followers' release, so that whoever comes next does not queue.
+    pub(super) fn mark_uncacheable(&self) {
+        let now = self.proxy.clock.now();
+        self.proxy.l1.retain(&self.key, now, |entry| !entry.selecting().matches(&self.selecting_from));
+        self.proxy.l1.mark_uncacheable(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
+    }
+
+    fn fail(&self, leader: Leader, failure: Failure) -> Fetched {
+        self.hold_refresh();
+        leader.fail(failure);
+        Fetched::Failed
+    }
+
+    fn can_stand_in(&self) -> bool {
+        let (now, table) = (self.proxy.clock.now(), self.proxy.log.table());
+        self.stored.as_ref().is_some_and(|stored| {
+            stored.is_valid(self.key.url(), table) && stored.usable_on_error(now, &Demand::default())
+        })
+    }
+
+    pub(super) fn hold_refresh(&self) {
+        if let Some(stored) = &self.stored {
+            stored.hold_refresh_until(self.proxy.clock.now().plus(RETRY_PAUSE));
+        }
+    }
+}

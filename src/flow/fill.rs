@@ -1,0 +1,157 @@
+//! A miss, from the client's side: join the fetch under way, or lead one.
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use prometheus::IntGauge;
+
+use crate::bus::{Seq, Subject};
+use crate::coalesce::{Follower, Joined, Outcome as Seen};
+use crate::config::CachePolicy;
+use crate::entry::Entry;
+use crate::key::Key;
+use crate::policy::request::Demand;
+use crate::policy::tags::Tag;
+use crate::policy::vary::Selecting;
+use crate::reason::{Outcome, Reason};
+
+use super::Proxy;
+use super::answer::Answer;
+use super::cache_status::Forwarded;
+use super::flight::{Failure, FlightKey, Head};
+use super::forward::OriginHead;
+use super::lead::Role;
+use super::site::Route;
+use super::visit::Visit;
+
+/// A request that nothing stored can answer.
+pub(super) struct Miss {
+    pub(super) key: Key,
+    pub(super) policy: Arc<CachePolicy>,
+    pub(super) demand: Demand,
+    /// Stale, but to be confirmed, or to stand in if the origin fails.
+    pub(super) stored: Option<Arc<Entry>>,
+    pub(super) why: Forwarded,
+}
+
+/// What a follower does next.
+enum Next {
+    /// It has its answer.
+    Done(Answer),
+    /// Look again, for this variant if one is given.
+    Again(Option<Selecting>),
+    /// Waiting for others is no use: fetch alone.
+    Alone(Reason),
+}
+
+/// A place in the gauge of waiting requests; a client that leaves gives it back as well.
+struct Waiting<'a>(&'a IntGauge);
+
+impl<'a> Waiting<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// How often a request joins or leads before it goes to the origin by itself. Each round needs a
+/// new event (a fetch abandoned, doomed, or for another variant), so two are the rule.
+const ROUNDS: usize = 4;
+
+impl Proxy {
+    /// Follows or leads until there is an answer.
+    pub(super) async fn fill(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, miss: Miss) -> Answer {
+        let mut told = None;
+        let rounds = if miss.policy.coalesce { ROUNDS } else { 0 };
+        for _ in 0..rounds {
+            let variant = told.take().or_else(|| self.known_variant(&miss.key, &visit.parts.headers));
+            let flight = FlightKey { key: miss.key.clone(), variant, alone: None };
+            // Read before the join: a fetch that began before a purge which this request came after
+            // is not for this request.
+            let arrived = self.log.applied();
+            let joined = self.flights.join(&flight, arrived, |born, head| {
+                let tags = head.map_or(&[][..], |head: &Arc<Head>| &head.tags);
+                !self.is_doomed((*born, arrived), &miss.key, &route, tags)
+            });
+            let next = match joined {
+                Joined::Lead(leader) => {
+                    // Between the look at L1 and the join another fetch may have ended and left its
+                    // response: without a second look the origin would be asked twice.
+                    if let Some(entry) = self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
+                        return Self::hit(visit, route, &entry, self.clock.now(), Outcome::Hit);
+                    }
+                    // That response may have been the first to tell what the URL varies on, and
+                    // others wait for this variant already.
+                    if flight.variant.is_none() && self.known_variant(&miss.key, &visit.parts.headers).is_some() {
+                        continue;
+                    }
+                    let request = OriginHead::fetch(visit, &miss.key, &miss.policy.key.headers);
+                    return self.lead(visit, &route, &miss, leader, request).await;
+                }
+                Joined::Follow(follower) => self.follow(visit, &route, &miss, follower, arrived).await,
+            };
+            match next {
+                Next::Done(answer) => return answer,
+                Next::Again(selecting) => told = selecting,
+                Next::Alone(reason) => return self.fetch_alone(visit, route, miss.policy, &miss.key, reason).await,
+            }
+        }
+        let request = OriginHead::fetch(visit, &miss.key, &miss.policy.key.headers);
+        self.lead_unjoined(visit, &route, &miss, request).await
+    }
+
+    /// Waits for the head of another's fetch.
+    async fn follow(
+        &self,
+        visit: &Visit,
+        route: &Arc<Route>,
+        miss: &Miss,
+        mut follower: Follower<Seq, Arc<Head>, Failure>,
+        arrived: Seq,
+    ) -> Next {
+        let span = (*follower.info(), arrived);
+        let waited_from = self.clock.now();
+        let _waiting = Waiting::new(&self.metrics.coalesce_waiting);
+        let seen = tokio::time::timeout(miss.policy.coalesce_wait, follower.head()).await;
+        self.metrics.coalesce_wait.observe(self.clock.now().since(waited_from).as_secs_f64());
+        let headers = &visit.parts.headers;
+        match seen {
+            Err(_elapsed) => Next::Alone(Reason::CoalesceTimeout),
+            Ok(Seen::Uncacheable) => Next::Alone(Reason::HitForMiss),
+            Ok(Seen::Abandoned) => match self.find_fresh(&miss.key, headers, &miss.demand) {
+                Some(entry) => Next::Done(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit)),
+                None => Next::Again(None),
+            },
+            // What is stored was to stand in, but not for this request, which has nothing stored.
+            Ok(Seen::Failed(Failure::ServerError(_))) if miss.stored.is_none() => Next::Again(None),
+            Ok(Seen::Failed(failure)) => Next::Done(self.stand_in(visit, route, miss, failure)),
+            // The response is for requests that differ from this one in a selecting field.
+            Ok(Seen::Filled { head, .. }) if !head.selecting.matches(headers) => {
+                Next::Again(Some(Selecting::new(head.selecting.names(), headers)))
+            }
+            // Purged between the start of the fetch and the arrival of this request, which only the
+            // tags in the head could tell.
+            Ok(Seen::Filled { head, .. }) if self.is_doomed(span, &miss.key, route, &head.tags) => Next::Again(None),
+            Ok(Seen::Filled { head, body }) => Next::Done(self.show(visit, route, miss, &head, body, Role::Follower)),
+        }
+    }
+
+    /// The variant that this request asks for, judged by what the URL's stored responses vary on.
+    pub(super) fn known_variant(&self, key: &Key, request: &HeaderMap) -> Option<Selecting> {
+        let slot = self.l1.find(key.as_bytes())?;
+        let names = slot.entries().first()?.selecting().names();
+        (!names.is_empty()).then(|| Selecting::new(names, request))
+    }
+
+    /// Whether something that a fetch brings was purged after it began and before `arrived`.
+    pub(super) fn is_doomed(&self, (born, arrived): (Seq, Seq), key: &Key, route: &Route, tags: &[Tag]) -> bool {
+        let subject = Subject { url: key.url(), route: &route.name, tags };
+        self.log.table().matched_between(born, arrived, &subject)
+    }
+}

@@ -1,0 +1,60 @@
+//! What those who wait for a fetch see of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderMap;
+
+use crate::bus::Seq;
+use crate::clock::Moment;
+use crate::coalesce;
+use crate::key::Key;
+use crate::policy::tags::Tag;
+use crate::policy::vary::Selecting;
+use crate::reason::{OriginFault, Reason};
+
+/// What fetches are shared by: the key, and the selecting fields once those are known.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct FlightKey {
+    pub(super) key: Key,
+    /// The values of the fields that an earlier response varied on.
+    pub(super) variant: Option<Selecting>,
+    /// Set for a fetch that nobody may join.
+    pub(super) alone: Option<u64>,
+}
+
+/// All fetches under way in this instance.
+pub(super) type Flights = coalesce::Flights<FlightKey, Seq, Arc<Head>, Failure>;
+pub(super) type Filling = coalesce::Filling<FlightKey, Seq, Arc<Head>, Failure>;
+pub(super) type Landing = coalesce::Landing<FlightKey, Seq, Arc<Head>, Failure>;
+pub(super) type Leader = coalesce::Leader<FlightKey, Seq, Arc<Head>, Failure>;
+
+/// What followers see of a response before its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    /// Fields as sent to clients, without `Age`.
+    pub(super) headers: HeaderMap,
+    /// `Content-Length`, where the origin gave it.
+    pub(super) length: Option<u64>,
+    /// Which requests it may be shown to.
+    pub(super) selecting: Selecting,
+    pub(super) tags: Vec<Tag>,
+    /// Age on arrival, and when that was.
+    pub(super) initial_age: Duration,
+    pub(super) received: Moment,
+    /// Whether the origin confirmed what was stored.
+    pub(super) confirmed: bool,
+    /// Why it is shared without being stored.
+    pub(super) not_stored: Option<Reason>,
+}
+
+/// Why a shared fetch has no response for anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There was no answer.
+    Origin(OriginFault),
+    /// The answer was a server error, and what is stored may stand in for it.
+    ServerError(StatusCode),
+}

@@ -1,0 +1,96 @@
+//! L1: what is stored, and what may be done with it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::clock::Moment;
+use crate::config::CachePolicy;
+use crate::entry::Entry;
+use crate::key::KeyBuffer;
+use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
+use crate::reason::Outcome;
+
+use super::Proxy;
+use super::answer::Answer;
+use super::cache_status::{self, Forwarded};
+use super::respond;
+use super::site::Route;
+use super::visit::Visit;
+
+/// What L1 says of a request.
+pub(super) enum LookUp {
+    /// Serve it.
+    Fresh(Arc<Entry>),
+    /// Serve it and refresh it in the background.
+    StaleUsable(Arc<Entry>),
+    /// Serve it: the client said that it takes stale responses.
+    StaleAccepted(Arc<Entry>),
+    /// Serve it: the origin failed a moment ago, and another attempt is not due yet.
+    OriginDown(Arc<Entry>),
+    /// The URL was uncacheable a moment ago: do not queue.
+    HitForMiss,
+    /// Ask the origin. What is stored can be validated, and may stand in if the origin fails.
+    Forward(Option<Arc<Entry>>, Forwarded),
+}
+
+/// Beyond this multiple of the fetch time the chance of an early refresh is below one in a million.
+const EARLY_REFRESH_HORIZON: f64 = 14.0;
+
+impl Proxy {
+    pub(super) fn look_up(&self, visit: &Visit, key: &KeyBuffer, demand: &Demand) -> LookUp {
+        let Some(slot) = self.l1.find(key) else { return LookUp::Forward(None, Forwarded::UriMiss) };
+        let now = visit.started;
+        let table = self.log.table();
+        let url = super::key::url_of(key);
+        let entry = slot.select(&visit.parts.headers).filter(|entry| entry.is_valid(url, table));
+        let judged = entry.map(|entry| (entry, entry.reuse(now, demand)));
+        match judged {
+            Some((entry, Reuse::Fresh)) => LookUp::Fresh(Arc::clone(entry)),
+            Some((entry, Reuse::StaleAccepted)) => LookUp::StaleAccepted(Arc::clone(entry)),
+            Some((entry, Reuse::StaleWhileRevalidate)) => LookUp::StaleUsable(Arc::clone(entry)),
+            Some((entry, Reuse::StaleIfError)) if !entry.refresh_due(now) => LookUp::OriginDown(Arc::clone(entry)),
+            _ if slot.is_uncacheable(now) => LookUp::HitForMiss,
+            Some((entry, Reuse::StaleIfError | Reuse::Expired)) => {
+                let fresh = !entry.fresh_left(now).is_zero();
+                let why = if fresh { Forwarded::Request } else { Forwarded::Stale };
+                LookUp::Forward(Some(Arc::clone(entry)), why)
+            }
+            None if slot.entries().iter().any(|entry| entry.is_valid(url, table)) => {
+                LookUp::Forward(None, Forwarded::VaryMiss)
+            }
+            None => LookUp::Forward(None, Forwarded::UriMiss),
+        }
+    }
+
+    /// What L1 holds now for these request fields, if it is fresh.
+    pub(super) fn find_fresh(&self, key: &crate::key::Key, headers: &HeaderMap, demand: &Demand) -> Option<Arc<Entry>> {
+        let slot = self.l1.find(key.as_bytes())?;
+        let entry = slot.select(headers)?;
+        let fresh = entry.is_valid(key.url(), self.log.table())
+            && matches!(entry.reuse(self.clock.now(), demand), Reuse::Fresh);
+        fresh.then(|| Arc::clone(entry))
+    }
+
+    /// Answers from the store.
+    pub(super) fn hit(visit: &Visit, route: Arc<Route>, entry: &Entry, now: Moment, outcome: Outcome) -> Answer {
+        let age = entry.age(now);
+        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now));
+        Answer::new(respond::stored(&visit.parts, entry, age, status), outcome, Some(route))
+    }
+
+    /// XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention,
+    /// VLDB 2015): the closer the end and the dearer the fetch, the likelier a refresh, so that a
+    /// hot key is renewed before anyone has to wait for it.
+    pub(super) fn is_early_refresh_due(entry: &Entry, policy: &CachePolicy, now: Moment) -> bool {
+        let cost = entry.fetch_time().as_secs_f64() * policy.early_refresh;
+        let left = entry.fresh_left(now).as_secs_f64();
+        // The usual case costs no random number: the end is far away.
+        if left > cost * EARLY_REFRESH_HORIZON {
+            return false;
+        }
+        let draw: f64 = rand::random();
+        -cost * (1.0 - draw).ln() >= left
+    }
+}

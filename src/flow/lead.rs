@@ -1,0 +1,187 @@
+//! The client that leads: it starts the fetch and reads what the fetch brings like any other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+use http::header::RANGE;
+use tokio::sync::oneshot;
+
+use crate::coalesce::{Joined, Outcome as Seen, Reader};
+use crate::config::CachePolicy;
+use crate::key::Key;
+use crate::policy::request::Demand;
+use crate::reason::{OriginFault, Outcome, Reason};
+
+use super::Proxy;
+use super::answer::Answer;
+use super::cache_status::{CacheStatus, Forwarded};
+use super::fetch::{Direct, Fetch};
+use super::fill::Miss;
+use super::flight::{Failure, FlightKey, Head, Leader};
+use super::forward::OriginHead;
+use super::respond;
+use super::site::Route;
+use super::visit::Visit;
+
+/// A client's part in a shared fetch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Leader,
+    Follower,
+}
+
+/// Numbers fetches that nobody may join.
+static UNJOINED: AtomicU64 = AtomicU64::new(0);
+
+impl Proxy {
+    /// Leads a flight: the fetch runs in a task of its own, so that this client may leave.
+    pub(super) async fn lead(
+        self: &Arc<Self>,
+        visit: &mut Visit,
+        route: &Arc<Route>,
+        miss: &Miss,
+        leader: Leader,
+        request: OriginHead,
+    ) -> Answer {
+        let mut follower = leader.follower();
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(self.fetch(visit, route, miss, request).run(leader, Some(sender)));
+        // The sender is dropped without a word when the response is shared, or there is none.
+        if let Ok(direct) = receiver.await {
+            return self.direct(visit, route, miss, direct).await;
+        }
+        match follower.head().await {
+            Seen::Filled { head, body } => self.show(visit, route, miss, &head, body, Role::Leader),
+            Seen::Failed(failure) => self.stand_in(visit, route, miss, failure),
+            // Let go without a response: L2 had it, and L1 has it by now.
+            Seen::Uncacheable | Seen::Abandoned => {
+                match self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
+                    Some(entry) => Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit),
+                    None => self.stand_in(visit, route, miss, Failure::Origin(OriginFault::Abandoned)),
+                }
+            }
+        }
+    }
+
+    /// Leads a flight that nobody else can join.
+    pub(super) async fn lead_unjoined(
+        self: &Arc<Self>,
+        visit: &mut Visit,
+        route: &Arc<Route>,
+        miss: &Miss,
+        request: OriginHead,
+    ) -> Answer {
+        let number = UNJOINED.fetch_add(1, Ordering::Relaxed);
+        let flight = FlightKey { key: miss.key.clone(), variant: None, alone: Some(number) };
+        match self.flights.join(&flight, self.log.applied(), |_, _| false) {
+            Joined::Lead(leader) => self.lead(visit, route, miss, leader, request).await,
+            Joined::Follow(_) => self.stand_in(visit, route, miss, Failure::Origin(OriginFault::Abandoned)),
+        }
+    }
+
+    /// Asks the origin for this client alone, without looking at other fetches; stores the
+    /// response if it turns out to be storable, which ends a hit-for-miss marker.
+    pub(super) async fn fetch_alone(
+        self: &Arc<Self>,
+        visit: &mut Visit,
+        route: Arc<Route>,
+        policy: Arc<CachePolicy>,
+        key: &Key,
+        reason: Reason,
+    ) -> Answer {
+        if visit.parts.method != http::Method::GET {
+            return self.pass(visit, route, reason).await;
+        }
+        route.metrics.passed[reason as usize].inc();
+        let miss = Miss { key: key.clone(), policy, demand: Demand::default(), stored: None, why: Forwarded::Bypass };
+        // The client's conditions stay: whatever they shape is not storable, and most clients of an
+        // uncacheable URL are better served by a 304.
+        let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers);
+        self.lead_unjoined(visit, &route, &miss, request).await
+    }
+
+    /// The origin's response, for this client alone.
+    async fn direct(self: &Arc<Self>, visit: &mut Visit, route: &Arc<Route>, miss: &Miss, direct: Direct) -> Answer {
+        let Direct { response, reason } = direct;
+        if visit.parts.headers.contains_key(RANGE) && response.status() == StatusCode::OK {
+            // The range was left out so that the whole could be stored. It can not be, so the
+            // client's own request goes out instead of a body it did not ask for.
+            drop(response);
+            return self.pass(visit, Arc::clone(route), reason).await;
+        }
+        let status =
+            CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
+        let response = respond::direct(&visit.parts, response, status);
+        Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
+    }
+
+    /// Shows a shared response.
+    pub(super) fn show(
+        &self,
+        visit: &Visit,
+        route: &Arc<Route>,
+        miss: &Miss,
+        head: &Head,
+        body: Reader,
+        role: Role,
+    ) -> Answer {
+        let outcome = match (role, head.not_stored, head.confirmed) {
+            (Role::Follower, ..) => Outcome::Coalesced,
+            (Role::Leader, Some(_), _) => Outcome::Uncacheable,
+            (Role::Leader, None, true) => Outcome::Revalidated,
+            (Role::Leader, None, false) => Outcome::Miss,
+        };
+        let answered = if head.confirmed { StatusCode::NOT_MODIFIED } else { head.status };
+        let mut status = CacheStatus::new(outcome).forwarded(miss.why, Some(answered));
+        if let Some(reason) = head.not_stored {
+            status = status.because(reason);
+        }
+        let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
+        let response = respond::arriving(&visit.parts, head, body, age, status.value());
+        let answer = Answer::new(response, outcome, Some(Arc::clone(route)));
+        match head.not_stored {
+            Some(reason) => answer.because(reason),
+            None => answer,
+        }
+    }
+
+    /// The origin failed: the stale response if it may stand in, else an honest error.
+    pub(super) fn stand_in(&self, visit: &Visit, route: &Arc<Route>, miss: &Miss, failure: Failure) -> Answer {
+        let (fault, answered) = match failure {
+            Failure::Origin(fault) => (Some(fault), None),
+            Failure::ServerError(status) => (None, Some(status)),
+        };
+        let now = self.clock.now();
+        let usable = miss.stored.as_ref().filter(|entry| {
+            entry.usable_on_error(now, &miss.demand) && entry.is_valid(miss.key.url(), self.log.table())
+        });
+        let (outcome, response) = match usable {
+            Some(entry) => {
+                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
+                let shown = respond::stored(&visit.parts, entry, entry.age(now), status.value());
+                (Outcome::StaleIfError, shown)
+            }
+            None => {
+                let fault = fault.unwrap_or(OriginFault::Abandoned);
+                let status = CacheStatus::new(Outcome::Failed).forwarded(miss.why, answered).faulted(Some(fault));
+                (Outcome::Failed, respond::failed(fault, status))
+            }
+        };
+        Answer::new(response, outcome, Some(Arc::clone(route))).faulted(fault)
+    }
+
+    /// What the fetch needs to outlive this request.
+    fn fetch(self: &Arc<Self>, visit: &Visit, route: &Arc<Route>, miss: &Miss, request: OriginHead) -> Fetch {
+        Fetch {
+            proxy: Arc::clone(self),
+            route: Arc::clone(route),
+            policy: Arc::clone(&miss.policy),
+            key: miss.key.clone(),
+            site: visit.site_name(),
+            request,
+            selecting_from: visit.parts.headers.clone(),
+            stored: miss.stored.clone(),
+        }
+    }
+}

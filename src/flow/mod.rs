@@ -1,0 +1,218 @@
+//! The journey of a request: the sole composer of routes, key, L1, coalescing, L2 and origin.
+//!
+//! ```text
+//! listener -> route -> key -> L1 -> coalesce -> L2 -> origin -> store -> respond
+//! ```
+//!
+//! `Proxy::journey` reads as that line. Each station answers with a closed enum.
+
+mod answer;
+mod body;
+mod cache_status;
+mod fetch;
+mod fill;
+mod flight;
+mod forward;
+mod hit;
+mod lead;
+mod partial;
+mod pass;
+mod purge;
+mod record;
+mod refresh;
+mod respond;
+mod revalidate;
+mod share;
+mod site;
+mod upload;
+mod visit;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+use crate::bus::Log;
+use crate::clock::Clock;
+use crate::config::{CachePolicy, Config};
+use crate::key::{self, Key, MethodClass};
+use crate::l1::{Bounds, L1};
+use crate::l2::Remote;
+use crate::listener::{Fault, Handler};
+use crate::policy::request::{Demand, RequestVerdict, judge_request};
+use crate::reason::{Outcome, Reason};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::Metrics;
+
+use answer::Answer;
+pub use body::Body;
+use flight::Flights;
+use hit::LookUp;
+pub use purge::{PurgeFault, Purged};
+use site::Route;
+pub use site::Site;
+use visit::Visit;
+
+/// What the journey needs besides its configuration.
+pub struct Parts {
+    /// Time.
+    pub clock: Clock,
+    /// Metric handles.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access: Arc<AccessLog>,
+    /// The shared tier.
+    pub remote: Box<dyn Remote>,
+}
+
+/// One instance: everything that outlives a request.
+pub struct Proxy {
+    site: ArcSwap<Site>,
+    l1: L1,
+    flights: Flights,
+    log: Log,
+    remote: Box<dyn Remote>,
+    refreshes: Arc<Semaphore>,
+    hit_for_miss_ttl: Duration,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    access: Arc<AccessLog>,
+    sweeping: parking_lot::Mutex<()>,
+}
+
+impl Proxy {
+    /// An instance with an empty cache.
+    pub fn new(config: &Config, parts: Parts) -> Self {
+        let Parts { clock, metrics, access, remote } = parts;
+        let bounds = Bounds {
+            max_bytes: config.cache.max_bytes,
+            max_entries: config.cache.max_entries,
+            max_variants: config.cache.max_variants,
+        };
+        Self {
+            site: ArcSwap::from_pointee(Site::new(config, None, &metrics, &clock)),
+            l1: L1::new(bounds, &metrics.l1),
+            flights: Flights::new(),
+            log: Log::new(config.invalidation.max_records),
+            remote,
+            refreshes: Arc::new(Semaphore::new(config.cache.max_refreshes)),
+            hit_for_miss_ttl: config.cache.hit_for_miss_ttl,
+            clock,
+            metrics,
+            access,
+            sweeping: parking_lot::Mutex::new(()),
+        }
+    }
+
+    /// Serves new requests by another configuration. Requests under way finish by the old one;
+    /// stored responses stay.
+    pub fn reload(&self, config: &Config) {
+        let site = Site::new(config, Some(&self.site.load()), &self.metrics, &self.clock);
+        self.site.store(Arc::new(site));
+    }
+
+    /// Brings the gauges that are read rather than kept up to date, for a scrape.
+    pub fn refresh_gauges(&self) {
+        let (entries, bytes) = self.l1.size();
+        self.metrics.l1.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.metrics.l1.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.metrics.invalidation_applied.set(i64::try_from(self.log.applied()).unwrap_or(i64::MAX));
+        self.metrics.invalidation_records.set(i64::try_from(self.log.table().len()).unwrap_or(i64::MAX));
+    }
+
+    /// The journey. Everything that waits is boxed, so that a hit carries no large future about.
+    async fn journey(self: &Arc<Self>, visit: &mut Visit) -> Answer {
+        if visit.parts.method == Method::CONNECT {
+            return Answer::connect_refused();
+        }
+        let Some(route) = visit.site.route(&visit.parts.method, visit.host(), visit.parts.uri.path()).map(Arc::clone)
+        else {
+            return Answer::no_route();
+        };
+        let (policy, demand) = match admit(visit, &route) {
+            Admission::Lookup(policy, demand) => (policy, demand),
+            Admission::Pass(reason) => return Box::pin(self.pass(visit, route, reason)).await,
+            Admission::InvalidateAfter => return Box::pin(self.pass_unsafe(visit, route)).await,
+        };
+        let key = key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers);
+        let now = visit.started;
+        match self.look_up(visit, &key, &demand) {
+            LookUp::Fresh(entry) => {
+                if Self::is_early_refresh_due(&entry, &policy, now) {
+                    self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
+                }
+                Self::hit(visit, route, &entry, now, Outcome::Hit)
+            }
+            LookUp::StaleUsable(entry) => {
+                self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
+                Self::hit(visit, route, &entry, now, Outcome::StaleWhileRevalidate)
+            }
+            LookUp::StaleAccepted(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleAccepted),
+            LookUp::OriginDown(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleIfError),
+            LookUp::Forward(..) | LookUp::HitForMiss if demand.only_if_cached => Answer::only_if_cached(route),
+            LookUp::HitForMiss => {
+                Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
+            }
+            LookUp::Forward(stored, why) => {
+                let miss = fill::Miss { key: Key::new(&key), policy, demand, stored, why };
+                Box::pin(self.fill(visit, route, miss)).await
+            }
+        }
+    }
+}
+
+/// What the request policy of a route says of a request.
+enum Admission {
+    /// Consult the cache.
+    Lookup(Arc<CachePolicy>, Demand),
+    /// Go to the origin, for this reason.
+    Pass(Reason),
+    /// Go to the origin; if that succeeds, what is stored for the target is no longer valid.
+    InvalidateAfter,
+}
+
+fn admit(visit: &Visit, route: &Route) -> Admission {
+    // An origin may ignore the offer of another protocol, so the method counts first: whatever it
+    // changes must be invalidated.
+    if visit.wants_upgrade() && visit.parts.method.is_safe() {
+        return Admission::Pass(Reason::Upgrade);
+    }
+    let Some(policy) = &route.cache else {
+        return if visit.parts.method.is_safe() {
+            Admission::Pass(Reason::CacheOff)
+        } else {
+            Admission::InvalidateAfter
+        };
+    };
+    match judge_request(&policy.rules, &visit.parts.method, &visit.parts.headers) {
+        RequestVerdict::Unsafe => Admission::InvalidateAfter,
+        RequestVerdict::Pass(reason) => Admission::Pass(reason),
+        RequestVerdict::Lookup(_) if visit.body.is_some() => Admission::Pass(Reason::RequestBody),
+        RequestVerdict::Lookup(_) if visit.bypasses(policy) => Admission::Pass(Reason::BypassRule),
+        RequestVerdict::Lookup(demand) => Admission::Lookup(Arc::clone(policy), demand),
+    }
+}
+
+/// The proxy as the listener sees it.
+#[derive(Clone)]
+pub struct Service(pub Arc<Proxy>);
+
+impl Handler for Service {
+    type Body = Body;
+
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let proxy = &self.0;
+        let mut visit = Visit::new(request, peer, proxy.clock.now(), proxy.site.load_full());
+        let answer = proxy.journey(&mut visit).await;
+        proxy.settle(&visit, answer)
+    }
+
+    fn reject(&self, fault: Fault, peer: SocketAddr) -> Response<Body> {
+        tracing::debug!(%peer, fault = fault.as_str(), "request refused");
+        self.0.refuse(fault, peer)
+    }
+}

@@ -1,0 +1,119 @@
+//! Requests that go to the origin without a look at the cache, and what they invalidate.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::bus::{Pattern, Record};
+use crate::key::{self, KeyRules, Target};
+use crate::origin::{RequestBody, ResponseBody};
+use crate::policy::invalidation;
+use crate::reason::{OriginFault, Outcome, Reason};
+
+use super::Proxy;
+use super::answer::Answer;
+use super::cache_status::{CacheStatus, Forwarded};
+use super::forward::{OriginHead, strip_connection};
+use super::respond;
+use super::site::Route;
+use super::upload;
+use super::visit::Visit;
+
+impl Proxy {
+    /// Passes the request on and hands the response to this client alone.
+    pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
+        let status = CacheStatus::new(Outcome::Pass).because(reason);
+        let why = Forwarded::by_reason(reason);
+        let head = OriginHead::pass(visit);
+        let (body, upload) = upload::watch(visit.body.take());
+        let answer = match exchange(&route, head, body).await {
+            Ok(response) => {
+                let status = status.forwarded(why, Some(response.status()));
+                let mut response = respond::direct(&visit.parts, response, status);
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    tunnel(visit, &mut response);
+                }
+                Answer::new(response, Outcome::Pass, Some(route))
+            }
+            Err(fault) => match upload.get() {
+                Some(fault) => Answer::refused(fault, route),
+                None => {
+                    let status = CacheStatus::new(Outcome::Failed).forwarded(why, None).faulted(Some(fault));
+                    Answer::new(respond::failed(fault, status), Outcome::Failed, Some(route)).faulted(Some(fault))
+                }
+            },
+        };
+        answer.because(reason)
+    }
+
+    /// Passes an unsafe request on. If it succeeds, what is stored for its target is invalidated
+    /// before the client learns of the success (RFC 9111 section 4.4).
+    pub(super) async fn pass_unsafe(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>) -> Answer {
+        let answer = self.pass(visit, route, Reason::UnsafeMethod).await;
+        if answer.books.outcome == Outcome::Pass && invalidation::invalidates(answer.response.status()) {
+            self.invalidate_after(visit, &answer.response);
+        }
+        answer
+    }
+
+    fn invalidate_after<B>(&self, visit: &Visit, response: &Response<B>) {
+        let target = visit.target();
+        let headers = response.headers();
+        let now = self.clock.now();
+        let path_and_query = visit.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        for affected in invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers) {
+            let (path, query) = match affected.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (affected.as_str(), None),
+            };
+            let url = self.key_url(Target { path, query, ..target });
+            self.log.append(&Record { pattern: Pattern::Url(url), soft: false }, now);
+        }
+        for group in invalidation::invalidated_groups(headers, &visit.site_name()) {
+            self.log.append(&Record { pattern: Pattern::Tag(group), soft: false }, now);
+        }
+    }
+
+    /// The URL part of the key that a GET of `target` has.
+    pub(super) fn key_url(&self, target: Target<'_>) -> String {
+        let site = self.site.load();
+        let policy = site.route(&http::Method::GET, target.host, target.path).and_then(|route| route.cache.as_deref());
+        match policy {
+            Some(policy) => key::url(target, &policy.key),
+            None => key::url(target, &KeyRules::default()),
+        }
+    }
+}
+
+/// One exchange with the origin, for one client.
+async fn exchange(route: &Route, head: OriginHead, body: RequestBody) -> Result<Response<ResponseBody>, OriginFault> {
+    let mut response = route.origin.send(head.with_body(body)).await?;
+    let protocol = response.headers().get(UPGRADE).cloned();
+    strip_connection(response.headers_mut());
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), protocol) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
+    Ok(response)
+}
+
+/// Joins the two connections once both sides have left HTTP; bytes then pass unseen, both ways,
+/// until either side ends.
+fn tunnel<B>(visit: &mut Visit, response: &mut Response<B>) {
+    let client = visit.parts.extensions.remove::<OnUpgrade>();
+    let origin = response.extensions_mut().remove::<OnUpgrade>();
+    let (Some(client), Some(origin)) = (client, origin) else { return };
+    tokio::spawn(async move {
+        let (client, origin) = match tokio::try_join!(client, origin) {
+            Ok(both) => both,
+            Err(fault) => return tracing::debug!(%fault, "the protocol upgrade failed"),
+        };
+        let joined = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(origin)).await;
+        if let Err(fault) = joined {
+            tracing::debug!(%fault, "an upgraded connection broke off");
+        }
+    });
+}

@@ -1,0 +1,96 @@
+//! Purges on request of an operator: the log record first, then the memory it frees.
+
+use std::sync::Arc;
+
+use http::Uri;
+
+use crate::bus::{Pattern, Record, Seq};
+use crate::entry::Entry;
+use crate::key::{Key, MethodClass, Target};
+
+use super::Proxy;
+
+/// What a purge did in this instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Its place in the invalidation log.
+    pub seq: Seq,
+    /// Stored responses that it matched here; `None` if another purge was being counted at the
+    /// time. The invalidation itself never waits for the count.
+    pub entries: Option<u64>,
+}
+
+/// Why a purge was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PurgeFault {
+    /// It names no resource.
+    #[error("\"{0}\" is not an absolute URL; give scheme, host and path, as in \"http://api.example.com/users/42\"")]
+    NotAbsolute(String),
+    /// It names no route of the configuration.
+    #[error("there is no route \"{name}\"")]
+    UnknownRoute {
+        /// The name that was given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+}
+
+impl Proxy {
+    /// The pattern for everything stored under a URL, brought into the form that keys have.
+    pub fn url_pattern(&self, url: &str) -> Result<Pattern, PurgeFault> {
+        let not_absolute = || PurgeFault::NotAbsolute(url.to_owned());
+        let uri: Uri = url.parse().map_err(|_| not_absolute())?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(not_absolute()) };
+        let target = Target { scheme, host: authority.as_str(), path: uri.path(), query: uri.query() };
+        Ok(Pattern::Url(self.key_url(target)))
+    }
+
+    /// The pattern for everything stored through a route.
+    pub fn route_pattern(&self, name: &str) -> Result<Pattern, PurgeFault> {
+        let site = self.site.load();
+        let known = || site.route_names().map(str::to_owned).collect();
+        let route = site.route_named(name);
+        let route = route.ok_or_else(|| PurgeFault::UnknownRoute { name: name.to_owned(), known: known() })?;
+        Ok(Pattern::Route(Arc::clone(&route.name)))
+    }
+
+    /// Invalidates what the patterns match. When this returns, no request that begins in this
+    /// instance is served anything older. Takes time in proportion to L1 unless all patterns are
+    /// URLs, so it runs off the threads that serve clients.
+    pub fn purge(&self, patterns: &[Pattern], soft: bool) -> Purged {
+        let now = self.clock.now();
+        let mut seq = self.log.applied();
+        for pattern in patterns {
+            seq = self.log.append(&Record { pattern: pattern.clone(), soft }, now);
+        }
+        Purged { seq, entries: self.reclaim(patterns, seq, soft) }
+    }
+
+    /// Counts what a purge matched, and drops it if the purge was hard. The purge does not depend
+    /// on it: every reader compares entries with the log.
+    fn reclaim(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
+        let now = self.clock.now();
+        let matches = |url: &str, entry: &Entry| {
+            entry.born() < seq && patterns.iter().any(|pattern| pattern.matches(&entry.subject(url)))
+        };
+        if let Some(keys) = self.plain_keys(patterns) {
+            let counts = keys.iter().map(|key| self.l1.reclaim(key, now, !soft, |entry| matches(key.url(), entry)));
+            return Some(counts.sum());
+        }
+        // One walk at a time: a storm of purges must not become a storm of walks.
+        let _walking = self.sweeping.try_lock()?;
+        Some(self.l1.sweep(now, !soft, matches))
+    }
+
+    /// The keys of the patterns, if each names one URL whose key has no header or cookie part.
+    fn plain_keys(&self, patterns: &[Pattern]) -> Option<Vec<Key>> {
+        let site = self.site.load();
+        let keyed = site.policies().any(|policy| !policy.key.headers.is_empty() || !policy.key.cookies.is_empty());
+        let key = |pattern: &Pattern| match pattern {
+            Pattern::Url(url) if !keyed => Some(Key::of_url(url, MethodClass::Get)),
+            _ => None,
+        };
+        patterns.iter().map(key).collect()
+    }
+}

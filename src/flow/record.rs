@@ -1,0 +1,98 @@
+//! The access record of one request, written when its response body ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http::header::{AGE, HOST};
+
+use crate::clock::{Clock, Moment};
+use crate::listener::Fault;
+use crate::reason::Outcome;
+use crate::telemetry::access::{AccessLog, AccessRecord};
+use crate::telemetry::trace::{RequestId, TRACEPARENT, TraceContext};
+
+use super::answer::Books;
+use super::site::Route;
+use super::visit::Visit;
+
+/// A record that is logged when it is dropped, with the body it belongs to.
+pub(super) struct Record {
+    log: Arc<AccessLog>,
+    clock: Clock,
+    started: Moment,
+    line: Option<AccessRecord>,
+}
+
+impl Record {
+    pub(super) fn new<B>(
+        visit: &Visit,
+        response: &Response<B>,
+        books: Books,
+        route: Option<&Route>,
+        log: &Arc<AccessLog>,
+        clock: &Clock,
+    ) -> Self {
+        let headers = &visit.parts.headers;
+        let age = response.headers().get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
+        let record = AccessRecord {
+            time: clock.wall(),
+            peer: visit.client(),
+            method: Some(visit.parts.method.clone()),
+            host: headers.get(HOST).cloned(),
+            uri: Some(visit.parts.uri.clone()),
+            status: response.status().as_u16(),
+            outcome: books.outcome,
+            reason: books.reason,
+            refusal: None,
+            origin_fault: books.fault,
+            route: route.map(|route| Arc::clone(&route.name)),
+            body_bytes: 0,
+            duration: Duration::ZERO,
+            request_id: visit.request_id().clone(),
+            trace: headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.as_bytes())),
+            age,
+        };
+        Self { log: Arc::clone(log), clock: clock.clone(), started: visit.started, line: Some(record) }
+    }
+
+    /// The record of a request that the listener refused: nothing that it says can be trusted.
+    pub(super) fn refused(fault: Fault, peer: SocketAddr, log: &Arc<AccessLog>, clock: &Clock) -> Self {
+        let record = AccessRecord {
+            time: clock.wall(),
+            peer: peer.ip().to_canonical(),
+            method: None,
+            host: None,
+            uri: None,
+            status: fault.status().as_u16(),
+            outcome: Outcome::Rejected,
+            reason: None,
+            refusal: Some(fault.as_str()),
+            origin_fault: None,
+            route: None,
+            body_bytes: 0,
+            duration: Duration::ZERO,
+            request_id: RequestId::random(),
+            trace: None,
+            age: None,
+        };
+        Self { log: Arc::clone(log), clock: clock.clone(), started: clock.now(), line: Some(record) }
+    }
+
+    /// Notes bytes of the body as they are sent.
+    pub(super) fn add_bytes(&mut self, bytes: usize) {
+        if let Some(line) = &mut self.line {
+            line.body_bytes += bytes as u64;
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(mut line) = self.line.take() {
+            line.duration = self.clock.now().since(self.started);
+            self.log.record(line);
+        }
+    }
+}

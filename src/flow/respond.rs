@@ -1,0 +1,225 @@
+//! Responses to the client: from the store, from a shared fetch, from the origin, or our own.
+//! The only place that turns an error into a status.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VIA,
+};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use crate::coalesce::Reader;
+use crate::entry::Entry;
+use crate::listener::Fault;
+use crate::origin::ResponseBody;
+use crate::policy::storability;
+use crate::policy::validation::{self, Precondition};
+use crate::reason::OriginFault;
+
+use super::body::Body;
+use super::cache_status::CacheStatus;
+use super::flight::Head;
+use super::partial;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
+/// What a client may do when we are the ones who refuse: come back soon.
+const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+
+/// A representation as the client's conditions and ranges see it.
+pub(super) struct Representation<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) age: Duration,
+    pub(super) body: Bulk,
+}
+
+/// The body of a representation.
+pub(super) enum Bulk {
+    /// In memory.
+    Whole(Bytes),
+    /// Still arriving; the length is that of the origin's `Content-Length`.
+    Arriving(Reader, Option<u64>),
+}
+
+impl Bulk {
+    /// The length, where it is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Arriving(_, length) => *length,
+        }
+    }
+
+    fn into_body(self) -> Body {
+        match self {
+            Self::Whole(bytes) => Body::full(bytes),
+            Self::Arriving(reader, length) => Body::shared(reader, 0, length),
+        }
+    }
+}
+
+/// Answers from a stored entry.
+pub(super) fn stored(request: &Parts, entry: &Entry, age: Duration, status: HeaderValue) -> Response<Body> {
+    let content = entry.content();
+    let body = Bulk::Whole(content.body.clone());
+    represent(request, Representation { status: content.status, headers: &content.headers, age, body }, status)
+}
+
+/// Answers from a fetch that is under way.
+pub(super) fn arriving(
+    request: &Parts,
+    head: &Head,
+    reader: Reader,
+    age: Duration,
+    status: HeaderValue,
+) -> Response<Body> {
+    let body = Bulk::Arriving(reader, head.length);
+    represent(request, Representation { status: head.status, headers: &head.headers, age, body }, status)
+}
+
+/// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
+fn represent(request: &Parts, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
+    let age = shown.age;
+    let mut response = match validation::evaluate_conditional(&request.headers, shown.status, shown.headers) {
+        Precondition::NotModified => not_modified(shown.headers),
+        Precondition::Proceed if request.method == Method::HEAD => head_only(&shown),
+        Precondition::Proceed => match partial::requested(request, &shown) {
+            Some(part) => partial::respond(part, shown),
+            None => whole(shown),
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    headers.append(CACHE_STATUS, cache_status);
+    response
+}
+
+fn whole(shown: Representation<'_>) -> Response<Body> {
+    let mut response = Response::new(shown.body.into_body());
+    *response.status_mut() = shown.status;
+    *response.headers_mut() = shown.headers.clone();
+    response
+}
+
+fn head_only(shown: &Representation<'_>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = shown.status;
+    *response.headers_mut() = shown.headers.clone();
+    if let Some(length) = shown.body.length() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+fn not_modified(stored: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.headers_mut() = validation::not_modified_fields(stored);
+    response
+}
+
+/// Hands the origin's response to one client alone.
+pub(super) fn direct(request: &Parts, origin: Response<ResponseBody>, status: CacheStatus) -> Response<Body> {
+    let (parts, mut body) = origin.into_parts();
+    if storability::is_event_stream(&parts.headers) {
+        body.exempt_from_total();
+    }
+    // The client's conditions were left out of a fetch that was meant for everybody.
+    let unchanged = parts.status == StatusCode::OK
+        && request.method.is_safe()
+        && validation::evaluate_conditional(&request.headers, parts.status, &parts.headers)
+            == Precondition::NotModified;
+    let mut response =
+        if unchanged { not_modified(&parts.headers) } else { Response::from_parts(parts, Body::origin(body)) };
+    response.headers_mut().append(VIA, OUR_VIA);
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// `Via` for a response that will be stored (RFC 9110 section 7.6.3).
+pub(super) fn add_via(headers: &mut HeaderMap) {
+    headers.append(VIA, OUR_VIA);
+}
+
+/// The origin failed and nothing can stand in for it.
+pub(super) fn failed(fault: OriginFault, status: CacheStatus) -> Response<Body> {
+    let (code, proxy_error) = gateway_error(fault);
+    let mut response = plain(code, &format!("The origin did not answer: {fault}.\n"));
+    let headers = response.headers_mut();
+    headers.append(CACHE_STATUS, status.value());
+    if let Ok(value) = HeaderValue::try_from(format!("Millpond; error={proxy_error}; details=\"{fault}\"")) {
+        headers.append(PROXY_STATUS, value);
+    }
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, RETRY_SOON);
+    }
+    response
+}
+
+/// Status and RFC 9209 error type of an origin fault.
+const fn gateway_error(fault: OriginFault) -> (StatusCode, &'static str) {
+    match fault {
+        OriginFault::Connect => (StatusCode::BAD_GATEWAY, "connection_refused"),
+        OriginFault::Reset => (StatusCode::BAD_GATEWAY, "connection_terminated"),
+        OriginFault::Protocol => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
+        OriginFault::Abandoned => (StatusCode::BAD_GATEWAY, "proxy_internal_error"),
+        // The client's connection is silent or gone: what it did wrong has its own answer.
+        OriginFault::RequestBody => (StatusCode::REQUEST_TIMEOUT, "http_request_error"),
+        OriginFault::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, "connection_timeout"),
+        OriginFault::FirstByteTimeout | OriginFault::BetweenBytesTimeout | OriginFault::TotalTimeout => {
+            (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout")
+        }
+        OriginFault::QueueFull | OriginFault::QueueTimeout => {
+            (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached")
+        }
+    }
+}
+
+/// The listener refused the request before it had a meaning.
+pub(super) fn rejected(fault: Fault, status: CacheStatus) -> Response<Body> {
+    let mut response = plain(fault.status(), &format!("The request was refused: {}.\n", fault.as_str()));
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// No route takes the request.
+pub(super) fn no_route(status: CacheStatus) -> Response<Body> {
+    let mut response = plain(StatusCode::NOT_FOUND, "No route of this proxy takes this host, path and method.\n");
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// A method this proxy never forwards: it would open a tunnel to anywhere.
+pub(super) fn connect_refused(status: CacheStatus) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This proxy opens no tunnels.\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// The client wants a stored response or none (RFC 9111 section 5.2.1.7).
+pub(super) fn only_if_cached(status: CacheStatus) -> Response<Body> {
+    let mut response = plain(StatusCode::GATEWAY_TIMEOUT, "Nothing stored satisfies only-if-cached.\n");
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// 416 for a range outside the representation.
+pub(super) fn range_not_satisfiable(length: u64) -> Response<Body> {
+    let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "The range lies outside the representation.\n");
+    if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
+        response.headers_mut().insert(CONTENT_RANGE, value);
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::copy_from_slice(text.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

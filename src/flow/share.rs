@@ -1,0 +1,191 @@
+//! What a fetch brought, shared with everybody who waits for it while it arrives, and stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use crate::clock::Moment;
+use crate::coalesce::{BodyLimits, Pushed};
+use crate::entry::{Content, Entry, Provenance};
+use crate::l1::Stored;
+use crate::origin::ResponseBody;
+use crate::policy::fields;
+use crate::policy::storability::Storable;
+use crate::policy::tags::{self, Tag};
+use crate::policy::vary::{Selecting, Vary};
+use crate::reason::Reason;
+
+use super::fetch::{Arrived, Fetch, Fetched};
+use super::flight::{Filling, Head, Landing, Leader};
+use super::respond;
+
+/// Bytes that the origin may be ahead of the fastest reader once a body is too large to keep.
+const READ_AHEAD: usize = 256 * 1024;
+
+impl Fetch {
+    /// Streams a storable response to everybody who waits, and stores it when it is whole.
+    pub(super) async fn fill(&self, leader: Leader, arrived: Arrived, storable: Storable) -> Fetched {
+        let provenance = self.provenance(&leader, &arrived);
+        let (mut parts, body) = arrived.response.into_parts();
+        let head = Arc::new(self.head(&mut parts, &body, &storable, arrived.received));
+        let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
+        let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
+        let Some(mut landing) = self.pump(filling, body).await else { return Fetched::Failed };
+        let Some(bytes) = landing.body() else {
+            self.mark_uncacheable();
+            return self.not_stored(Reason::TooLarge);
+        };
+        let kept = self.keep(self.entry(storable, &head, bytes, provenance));
+        self.land(landing, kept).await
+    }
+
+    /// How this fetch came to its response; draws the jitter.
+    pub(super) fn provenance(&self, leader: &Leader, arrived: &Arrived) -> Provenance {
+        let jitter = self.policy.jitter * rand::random::<f64>();
+        Provenance { born: *leader.info(), received: arrived.received, fetch_time: arrived.delay, jitter }
+    }
+
+    pub(super) fn entry(&self, storable: Storable, head: &Head, body: Bytes, provenance: Provenance) -> Entry {
+        let content = Content { status: head.status, headers: head.headers.clone(), body };
+        let name = Arc::clone(&self.route.name);
+        Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), name, provenance)
+    }
+
+    fn head(
+        &self,
+        parts: &mut http::response::Parts,
+        body: &ResponseBody,
+        storable: &Storable,
+        received: Moment,
+    ) -> Head {
+        // Before the stored form leaves them out.
+        let tags = self.tags(&parts.headers);
+        fields::prepare_stored(&mut parts.headers, storable);
+        respond::add_via(&mut parts.headers);
+        Head {
+            status: parts.status,
+            headers: std::mem::take(&mut parts.headers),
+            length: body.size_hint().exact(),
+            selecting: self.selecting(storable),
+            tags,
+            initial_age: storable.lifetimes.initial_age,
+            received,
+            confirmed: false,
+            not_stored: None,
+        }
+    }
+
+    pub(super) fn tags(&self, headers: &HeaderMap) -> Vec<Tag> {
+        tags::tags(headers, &self.policy.tag_headers, &self.site, tags::MAX_TAGS)
+    }
+
+    /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
+    /// whoever has the whole body shall find it stored. `None` if the body broke off or nobody needs
+    /// it any more.
+    async fn pump(&self, mut filling: Filling, mut body: ResponseBody) -> Option<Landing> {
+        let mut last = Bytes::new();
+        while let Some(frame) = body.frame().await {
+            let chunk = match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(chunk)) => chunk,
+                // Trailers of a response that is shared are discarded (RFC 9110 section 6.5.1).
+                Ok(Err(_trailers)) => continue,
+                Err(fault) => {
+                    tracing::debug!(%fault, url = self.key.url(), "the response broke off");
+                    filling.abort();
+                    self.not_stored(Reason::Incomplete);
+                    return None;
+                }
+            };
+            if body.is_end_stream() {
+                last = chunk;
+                break;
+            }
+            if filling.push(chunk).await == Pushed::Deserted {
+                self.mark_uncacheable();
+                self.not_stored(Reason::TooLarge);
+                return None;
+            }
+        }
+        Some(filling.finish(last))
+    }
+
+    /// Puts an entry into L1, unless it was invalidated while it was fetched.
+    pub(super) fn keep(&self, entry: Entry) -> Result<Arc<Entry>, Reason> {
+        let proxy = &self.proxy;
+        // What was purged meanwhile must not take the place of what a later fetch has stored.
+        if !entry.is_valid(self.key.url(), proxy.log.table()) {
+            return Err(Reason::Invalidated);
+        }
+        let entry = Arc::new(entry);
+        if proxy.l1.store(&self.key, &entry, proxy.clock.now()) == Stored::TooManyVariants {
+            return Err(Reason::TooManyVariants);
+        }
+        // An invalidation may have been applied between the check and the insert. Every reader
+        // checks `born` as well; this only frees the memory and tells the operator.
+        if !entry.is_valid(self.key.url(), proxy.log.table()) {
+            proxy.l1.retain(&self.key, proxy.clock.now(), |kept| !std::ptr::eq(kept, &raw const *entry));
+            return Err(Reason::Invalidated);
+        }
+        Ok(entry)
+    }
+
+    /// Ends a flight whose entry was offered to L1: frees its slot, and only then waits for L2.
+    pub(super) async fn land(&self, landing: Landing, kept: Result<Arc<Entry>, Reason>) -> Fetched {
+        drop(landing);
+        match kept {
+            Ok(entry) => {
+                self.proxy.remote.fill(&self.key, &entry).await;
+                Fetched::Stored
+            }
+            Err(reason) => self.not_stored(reason),
+        }
+    }
+
+    pub(super) fn not_stored(&self, reason: Reason) -> Fetched {
+        self.route.metrics.not_stored[reason as usize].inc();
+        Fetched::NotStored
+    }
+
+    /// L2 has it: as good as a fetch.
+    pub(super) fn share_stored(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
+        // Followers look into L1 again when the leader lets go.
+        let _ = self.proxy.l1.store(&self.key, entry, self.proxy.clock.now());
+        drop(leader);
+        Fetched::Stored
+    }
+
+    /// Shares a server error with those who wait, and stores nothing.
+    pub(super) async fn share_error(&self, leader: Leader, arrived: Arrived, reason: Reason) -> Fetched {
+        self.hold_refresh();
+        let Arrived { response, received, .. } = arrived;
+        let (mut parts, body) = response.into_parts();
+        // Those who wait with other selecting fields look for an answer of their own.
+        let selecting = Selecting::new(Vary::of(&parts.headers).names(), &self.selecting_from);
+        respond::add_via(&mut parts.headers);
+        parts.headers.remove(CONTENT_LENGTH);
+        parts.headers.remove(TRAILER);
+        let head = Head {
+            status: parts.status,
+            headers: parts.headers,
+            length: body.size_hint().exact(),
+            selecting,
+            tags: Vec::new(),
+            initial_age: Duration::ZERO,
+            received,
+            confirmed: false,
+            not_stored: Some(reason),
+        };
+        let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
+        self.pump(filling, body).await;
+        self.not_stored(reason)
+    }
+}
+
+/// Publishes a response whose body is in memory.
+pub(super) fn share(leader: Leader, head: Arc<Head>, body: Bytes) -> Landing {
+    leader.publish(head, BodyLimits { cap: body.len(), window: READ_AHEAD }).finish(body)
+}

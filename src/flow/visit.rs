@@ -1,0 +1,100 @@
+//! One request on its journey.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::request::Parts;
+use hyper::body::{Body as _, Incoming};
+
+use crate::clock::Moment;
+use crate::config::{BypassRule, CachePolicy};
+use crate::key::{self, Target};
+use crate::telemetry::trace::RequestId;
+
+use super::site::Site;
+
+/// One request, with what the listener knows of it.
+pub(super) struct Visit {
+    /// Method, target and fields as the client sent them.
+    pub(super) parts: Parts,
+    /// The body, unless it is known to be empty.
+    pub(super) body: Option<Incoming>,
+    /// The other end of the connection.
+    pub(super) peer: SocketAddr,
+    /// Whether the peer is a proxy whose word on the client is taken.
+    pub(super) trusted: bool,
+    /// When the head had arrived.
+    pub(super) started: Moment,
+    /// The configuration that this request is served by, whatever is reloaded meanwhile.
+    pub(super) site: Arc<Site>,
+    /// Drawn or read when something first needs it.
+    request_id: OnceLock<RequestId>,
+}
+
+impl Visit {
+    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, started: Moment, site: Arc<Site>) -> Self {
+        let (parts, body) = request.into_parts();
+        let body = (!body.is_end_stream()).then_some(body);
+        let trusted = site.trusts(peer.ip());
+        Self { parts, body, peer, trusted, started, site, request_id: OnceLock::new() }
+    }
+
+    /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
+    pub(super) fn host(&self) -> &str {
+        let from_field = || self.parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(from_field).unwrap_or_default()
+    }
+
+    /// `https` if a trusted proxy in front says that the client used it.
+    pub(super) fn scheme(&self) -> &'static str {
+        let secure = || self.parts.headers.get("x-forwarded-proto").is_some_and(|p| p.as_bytes() == b"https");
+        if self.trusted && secure() { "https" } else { "http" }
+    }
+
+    /// `scheme://host`: the scope of cache groups.
+    pub(super) fn site_name(&self) -> String {
+        format!("{}://{}", self.scheme(), self.host().to_ascii_lowercase())
+    }
+
+    /// The client's address: the peer's, or what a trusted proxy in front says it is.
+    pub(super) fn client(&self) -> IpAddr {
+        let peer = self.peer.ip().to_canonical();
+        let named = || {
+            let list = self.parts.headers.get("x-forwarded-for")?.to_str().ok()?;
+            list.rsplit(',').next()?.trim().parse().ok()
+        };
+        if self.trusted { named().unwrap_or(peer) } else { peer }
+    }
+
+    /// The id of this request, the client's own if it sent a sane one.
+    pub(super) fn request_id(&self) -> &RequestId {
+        self.request_id.get_or_init(|| RequestId::of(&self.parts.headers))
+    }
+
+    /// What the key is made of.
+    pub(super) fn target(&self) -> Target<'_> {
+        let uri = &self.parts.uri;
+        Target { scheme: self.scheme(), host: self.host(), path: uri.path(), query: uri.query() }
+    }
+
+    /// Whether the client asks to leave HTTP (RFC 9110 section 7.8).
+    pub(super) fn wants_upgrade(&self) -> bool {
+        let headers = &self.parts.headers;
+        headers.contains_key(UPGRADE)
+            && headers.get_all(CONNECTION).iter().any(|field| {
+                field.as_bytes().split(|&b| b == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            })
+    }
+
+    /// Whether a bypass rule of the route matches.
+    pub(super) fn bypasses(&self, policy: &CachePolicy) -> bool {
+        policy.bypass.iter().any(|rule| match rule {
+            BypassRule::Header(name) => self.parts.headers.contains_key(name),
+            BypassRule::Cookie(name) => key::has_cookie(&self.parts.headers, name),
+            BypassRule::Query(name) => key::has_parameter(self.parts.uri.query().unwrap_or_default(), name),
+            BypassRule::Path(pattern) => pattern.matches(self.parts.uri.path()),
+        })
+    }
+}
