@@ -3,18 +3,32 @@
 //! In reading order: [`server`] starts an instance; [`flow`] is the journey of a request and
 //! composes everything below it; `ARCHITECTURE.md` draws the same picture.
 
-pub mod bus;
-pub mod clock;
-pub mod coalesce;
-pub mod config;
-pub mod entry;
+pub mod cli;
+pub mod server;
+
+pub mod control;
+
+pub mod admin;
+
 pub mod flow;
-pub mod key;
+
+pub mod listener;
+
+pub mod bus;
+pub mod coalesce;
 pub mod l1;
 pub mod l2;
-pub mod listener;
 pub mod origin;
+
+pub mod entry;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod clock;
+pub mod key;
 pub mod policy;
 pub mod reason;
 pub mod route;
-pub mod telemetry;
+
+pub use server::{Options, Server, StartError};

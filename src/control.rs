@@ -1,0 +1,130 @@
+//! What operators do to a running instance: the admin listener's way into it, and reloads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::admin::{Check, Control, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt};
+use crate::bus::Pattern;
+use crate::config::{self, Config};
+use crate::flow::{self, Proxy};
+use crate::telemetry::LogHandle;
+use crate::telemetry::metrics::Metrics;
+
+/// The handles that operators pull.
+pub struct Controls {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: Option<LogHandle>,
+    pub(crate) config: ArcSwap<Config>,
+    /// Off from the moment a shutdown begins.
+    pub(crate) accepting: AtomicBool,
+}
+
+/// The name of this instance in receipts; with a fleet, instances have names of their own.
+const INSTANCE: &str = "local";
+
+impl Controls {
+    /// Serves new requests by `config`. What only a restart can change is named in the log.
+    pub fn reload(&self, config: Config) {
+        let current = self.config.load();
+        for section in needs_restart(&current, &config) {
+            tracing::warn!(section, "this change takes effect after a restart");
+        }
+        self.proxy.reload(&config);
+        if let Some(log) = &self.log
+            && config.log.level != current.log.level
+            && let Err(fault) = log.set_level(&config.log.level)
+        {
+            tracing::warn!(%fault, "the log level stays as it was");
+        }
+        self.config.store(Arc::new(config));
+        self.metrics.reloads.with_label_values(&["applied"]).inc();
+    }
+
+    /// Notes that a new configuration was refused; the old one stays.
+    pub fn refuse_reload(&self) {
+        self.metrics.reloads.with_label_values(&["refused"]).inc();
+    }
+
+    /// The metrics of this process.
+    pub fn metric_handles(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    fn patterns(&self, target: &PurgeTarget) -> Result<Vec<Pattern>, flow::PurgeFault> {
+        Ok(match target {
+            PurgeTarget::Url(url) => vec![self.proxy.url_pattern(url)?],
+            PurgeTarget::Prefix(prefix) => vec![Pattern::Prefix(prefix.clone())],
+            PurgeTarget::Tags(tags) => tags.iter().map(|tag| Pattern::Tag(tag.as_str().into())).collect(),
+            PurgeTarget::Route(name) => vec![self.proxy.route_pattern(name)?],
+            PurgeTarget::All => vec![Pattern::All],
+        })
+    }
+}
+
+/// The sections in which `new` differs from `old` in a way that only a restart can carry out.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let listen = |c: &Config| (c.listen.http, c.listen.runtime, c.listen.threads);
+    let admin = |c: &Config| c.admin.as_ref().map(|admin| (admin.listen, admin.token.clone()));
+    let log = |c: &Config| (c.log.format, c.log.access, c.log.access_sample.to_bits());
+    [
+        ("listen", listen(old) != listen(new)),
+        ("limits", old.limits != new.limits),
+        ("cache", old.cache != new.cache),
+        ("invalidation", old.invalidation != new.invalidation),
+        ("log", log(old) != log(new)),
+        ("admin", admin(old) != admin(new)),
+    ]
+    .into_iter()
+    .filter_map(|(section, differs)| differs.then_some(section))
+    .collect()
+}
+
+impl Control for Controls {
+    fn metrics(&self) -> String {
+        self.proxy.refresh_gauges();
+        self.metrics.encode()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let ready = self.accepting.load(Ordering::Acquire);
+        let detail = if ready { "accepting connections" } else { "shutting down" };
+        let listener = Check { name: "listener".into(), ok: ready, detail: detail.into() };
+        let redis = Check { name: "redis".into(), ok: true, detail: "not configured".into() };
+        Readiness { ready, checks: vec![listener, redis] }
+    }
+
+    fn effective_config(&self) -> String {
+        config::effective(&self.config.load())
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        match &self.log {
+            Some(log) => log.set_level(level).map_err(|fault| fault.to_string()),
+            None => Err("the diagnostics of this process are not Millpond's to change".into()),
+        }
+    }
+
+    async fn purge(&self, order: PurgeOrder) -> Result<PurgeReport, PurgeFault> {
+        self.metrics.purges.with_label_values(&[order.target.kind().as_str()]).inc();
+        let patterns = self.patterns(&order.target)?;
+        let proxy = Arc::clone(&self.proxy);
+        // A purge of anything but URLs walks through L1.
+        let purged = tokio::task::spawn_blocking(move || proxy.purge(&patterns, order.soft)).await;
+        let purged = purged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        // The local log applies a record before it returns, so the one receipt there is to have is here.
+        let receipts = vec![Receipt { instance: INSTANCE.into(), applied: purged.seq }];
+        Ok(PurgeReport { seq: purged.seq, entries: purged.entries, receipts, missing: Vec::new() })
+    }
+}
+
+impl From<flow::PurgeFault> for PurgeFault {
+    fn from(fault: flow::PurgeFault) -> Self {
+        match fault {
+            flow::PurgeFault::NotAbsolute(_) => Self::BadUrl(fault.to_string()),
+            flow::PurgeFault::UnknownRoute { name, known } => Self::UnknownRoute { name, known },
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One running instance: listeners, proxy and admin side, from start to drained.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::{AdminConfig, Config};
+use crate::control::Controls;
+use crate::flow::{Parts, Proxy, Service};
+use crate::l2::Absent;
+use crate::listener::{Bound, Drained, ListenError, Shutdown};
+use crate::telemetry::LogHandle;
+use crate::telemetry::access::{self, AccessLog};
+use crate::telemetry::metrics::Metrics;
+
+/// What an instance is started with besides its configuration.
+pub struct Options {
+    /// Time; tests move it by hand.
+    pub clock: Clock,
+    /// Where every metric of the process is registered.
+    pub metrics: Arc<Metrics>,
+    /// Diagnostics, if this instance may change their level.
+    pub log: Option<LogHandle>,
+}
+
+/// Why an instance could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address for clients can not be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The address for operators can not be had.
+    #[error("cannot listen on {address}: {fault}; choose another `admin.listen` or stop what uses it")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        fault: io::Error,
+    },
+    /// The access log could not be set up.
+    #[error("cannot start the access log: {0}; the system is out of threads, memory or descriptors")]
+    AccessLog(io::Error),
+}
+
+/// A running instance.
+pub struct Server {
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    controls: Arc<Controls>,
+    access: Arc<AccessLog>,
+    shutdown: Shutdown,
+    serving: JoinHandle<Result<Drained, ListenError>>,
+    admin: Option<JoinHandle<()>>,
+    admin_end: Shutdown,
+}
+
+impl Server {
+    /// Binds all addresses, then serves. Nothing listens if any address can not be had.
+    pub async fn start(config: Config, options: Options) -> Result<Self, StartError> {
+        let Options { clock, metrics, log } = options;
+        let bound = Bound::bind(&config.listen)?;
+        let admin_socket = match &config.admin {
+            Some(AdminConfig { listen, token }) => {
+                let socket = TcpListener::bind(listen).await;
+                Some((socket.map_err(|fault| StartError::Admin { address: *listen, fault })?, token.clone()))
+            }
+            None => None,
+        };
+        let lost = metrics.log_lines_lost.clone();
+        let access = access::stdout().and_then(|out| AccessLog::new(&config.log, lost, out));
+        let access = Arc::new(access.map_err(StartError::AccessLog)?);
+        let parts =
+            Parts { clock, metrics: Arc::clone(&metrics), access: Arc::clone(&access), remote: Box::new(Absent) };
+        let proxy = Arc::new(Proxy::new(&config, parts));
+        let shutdown = Shutdown::new();
+        let address = bound.local_addr();
+        let limits = config.limits.clone();
+        let controls = Arc::new(Controls {
+            proxy: Arc::clone(&proxy),
+            metrics: Arc::clone(&metrics),
+            log,
+            config: ArcSwap::from_pointee(config),
+            accepting: AtomicBool::new(true),
+        });
+        let admin_address = admin_socket.as_ref().and_then(|(socket, _)| socket.local_addr().ok());
+        let admin_end = Shutdown::new();
+        let admin = admin_socket.map(|(socket, token)| {
+            let end = admin_end.clone().cancelled_owned();
+            tokio::spawn(admin::serve(socket, token, Arc::clone(&controls), end))
+        });
+        let serving = tokio::spawn(bound.run(Service(proxy), limits, metrics.listener.clone(), shutdown.clone()));
+        Ok(Self { address, admin_address, controls, access, shutdown, serving, admin, admin_end })
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin listener is, if there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// What can be done with it from outside.
+    pub fn controls(&self) -> &Arc<Controls> {
+        &self.controls
+    }
+
+    /// Resolves if serving ends by itself, which is a fault.
+    pub async fn ended(&mut self) -> ListenError {
+        match (&mut self.serving).await {
+            Ok(Err(fault)) => fault,
+            Ok(Ok(_)) | Err(_) => ListenError::Lost,
+        }
+    }
+
+    /// Readiness off, no new connections; requests in flight finish within the deadline. Returns
+    /// how many connections had to be cut.
+    pub async fn stop(self) -> usize {
+        self.controls.accepting.store(false, Ordering::Release);
+        self.shutdown.cancel();
+        let cut = self.serving.await.ok().and_then(Result::ok).map_or(0, |drained| drained.cut);
+        // The admin listener ends last, so that `/readyz` says what is going on.
+        self.admin_end.cancel();
+        if let Some(admin) = self.admin {
+            // It ends within its own deadline; that it panicked would change nothing any more.
+            let _ = admin.await;
+        }
+        self.access.flush(FLUSH_DEADLINE).await;
+        cut
+    }
+}
+
+/// How long the end waits for the reader of the access log.
+const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
