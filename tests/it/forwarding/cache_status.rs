@@ -1,0 +1,195 @@
+//! What an answer says of the cache: `Cache-Status` (RFC 9211), `Proxy-Status` (RFC 9209), `Age`, `Date`.
+
+use std::time::Duration;
+
+use super::for_a_minute;
+use crate::support::client::{Answer, Ask};
+use crate::support::origin::{Origin, RawScript, Reply};
+use crate::support::proxy::Proxy;
+
+const RULES: &str = "jitter = 0.0, early_refresh = 0.0, respect_client_cache_control = true";
+
+async fn start(cache: &str) -> (Origin, Proxy) {
+    let origin = Origin::start().await;
+    let proxy = Proxy::start(&origin).cache(&format!("{RULES}{cache}")).await;
+    (origin, proxy)
+}
+
+#[track_caller]
+fn says(answer: &Answer, status: &str) {
+    assert_eq!(answer.header("cache-status").as_deref(), Some(status));
+}
+
+#[tokio::test]
+async fn hits_misses_and_what_is_in_between_say_so() {
+    let (origin, proxy) = start(", stale_while_revalidate = '10s', stale_if_error = '1h'").await;
+    origin.on("/a", |r| for_a_minute(r).header("etag", "\"1\"").header("vary", "x-v").body("x").validates());
+    let ask = || proxy.client().get("/a");
+    says(&ask().send().await, "Millpond; fwd=uri-miss; fwd-status=200; stored");
+    says(&ask().send().await, "Millpond; hit; ttl=60");
+    says(&ask().header("x-v", "2").send().await, "Millpond; fwd=vary-miss; fwd-status=200; stored");
+    says(&ask().header("cache-control", "no-cache").send().await, "Millpond; fwd=request; fwd-status=304; stored");
+    proxy.pass(Duration::from_secs(1));
+    says(&ask().header("cache-control", "max-age=0").send().await, "Millpond; fwd=request; fwd-status=304; stored");
+    proxy.pass(Duration::from_secs(62));
+    let gate = origin.hold("/a");
+    says(&ask().send().await, "Millpond; hit; ttl=-2");
+    gate.arrived(1).await;
+    gate.release();
+    proxy.reaches(r#"refreshes_total{result="confirmed",route="all"}"#, 1).await;
+    proxy.pass(Duration::from_secs(71));
+    says(&ask().send().await, "Millpond; fwd=stale; fwd-status=304; stored");
+    proxy.pass(Duration::from_secs(71));
+    origin.fail("/a", 503);
+    says(&ask().send().await, "Millpond; fwd=stale; fwd-status=503; detail=stale-if-error");
+    says(&ask().send().await, "Millpond; hit; ttl=-11");
+    origin.refuse().await;
+    proxy.pass(Duration::from_secs(2));
+    says(&ask().send().await, "Millpond; fwd=stale; detail=connect");
+    proxy.pass(Duration::from_hours(1));
+    says(&ask().header("cache-control", "max-stale").send().await, "Millpond; hit; ttl=-3613");
+}
+
+#[tokio::test]
+async fn a_request_that_joins_a_fetch_says_so() {
+    let (origin, proxy) = start("").await;
+    origin.on("/a", |r| for_a_minute(r).body("x"));
+    let gate = origin.hold("/a");
+    let mut leader = proxy.client().get("/a").start().await;
+    gate.arrived(1).await;
+    let mut follower = proxy.client().get("/a").start().await;
+    proxy.answering(2).await;
+    gate.release();
+    let status = |head: &http::response::Parts| head.headers["cache-status"].to_str().unwrap().to_owned();
+    assert_eq!(status(leader.head().await), "Millpond; fwd=uri-miss; fwd-status=200; stored");
+    assert_eq!(status(follower.head().await), "Millpond; fwd=uri-miss; fwd-status=200; collapsed");
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_stored_says_why() {
+    type Dress = fn(Reply) -> Reply;
+    let table: [(&str, Dress); 13] = [
+        ("200; detail=no-store", |r| r.header("cache-control", "no-store")),
+        ("200; detail=private", |r| r.header("cache-control", "private, max-age=60")),
+        ("200; detail=set-cookie", |r| for_a_minute(r).header("set-cookie", "a=b")),
+        ("200; detail=vary-star", |r| for_a_minute(r).header("vary", "*")),
+        ("200; detail=no-lifetime", |r| r),
+        ("500; detail=no-lifetime", |r| r.status(500)),
+        ("200; detail=zero-lifetime", |r| r.header("cache-control", "max-age=0")),
+        ("206; detail=partial-content", |r| for_a_minute(r).status(206).header("content-range", "bytes 0-0/9")),
+        ("299; detail=must-understand", |r| r.status(299).header("cache-control", "max-age=60, must-understand")),
+        ("200; detail=too-large", |r| for_a_minute(r).body("more than ten bytes")),
+        ("200; detail=event-stream", |r| for_a_minute(r).header("content-type", "text/event-stream")),
+        ("304; detail=status-not-cacheable", |r| for_a_minute(r).status(304)),
+        ("404; detail=private", |r| r.status(404).header("cache-control", "private")),
+    ];
+    for (status, dress) in table {
+        let (origin, proxy) = start(", max_object_size = '10B'").await;
+        origin.on("/a", dress);
+        let first = proxy.client().get("/a").send().await;
+        says(&first, &format!("Millpond; fwd=uri-miss; fwd-status={status}"));
+    }
+    let (origin, proxy) = start("").await;
+    origin.on("/a", for_a_minute);
+    let first = proxy.client().get("/a").header("authorization", "Bearer x").send().await;
+    says(&first, "Millpond; fwd=uri-miss; fwd-status=200; detail=authorization");
+    // Known by now, so that this request did not wait for anyone.
+    let next = proxy.client().get("/a").header("authorization", "Bearer x").send().await;
+    says(&next, "Millpond; fwd=bypass; fwd-status=200; detail=authorization");
+}
+
+#[tokio::test]
+async fn a_request_that_is_passed_says_why() {
+    let (origin, proxy) = start("").await;
+    origin.on("/a", for_a_minute);
+    let ask = |method: &str| proxy.client().ask(method, "/a");
+    let table: [(Ask, &str); 6] = [
+        (ask("POST"), "fwd=method; fwd-status=200; detail=unsafe-method"),
+        (ask("BREW"), "fwd=method; fwd-status=200; detail=unsafe-method"),
+        (ask("OPTIONS"), "fwd=method; fwd-status=200; detail=method-not-cached"),
+        (ask("GET").body("x"), "fwd=method; fwd-status=200; detail=request-body"),
+        (ask("GET").header("cache-control", "no-store"), "fwd=request; fwd-status=200; detail=request-no-store"),
+        (
+            ask("GET").header("connection", "upgrade").header("upgrade", "h2c"),
+            "fwd=method; fwd-status=200; detail=upgrade",
+        ),
+    ];
+    for (ask, status) in table {
+        says(&ask.send().await, &format!("Millpond; {status}"));
+    }
+    let uncached = Proxy::start(&origin).no_cache().await;
+    says(&uncached.client().get("/a").send().await, "Millpond; fwd=bypass; fwd-status=200; detail=cache-off");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_origin_says_what_failed() {
+    let origin = Origin::start().await;
+    let limits = "first_byte_timeout = '150ms'\nmax_connections = 1\nmax_queue = 0";
+    let proxy = Proxy::start(&origin).origin(limits).await;
+    origin.raw("/hang", RawScript::hang);
+    origin.raw("/reset", RawScript::reset);
+    origin.raw("/nonsense", |s| s.send("this is not HTTP\r\n\r\n").close());
+    let failed = async |path: &str| {
+        let answer = proxy.client().get(path).send().await;
+        let says = |name| answer.header(name).unwrap_or_default();
+        (answer.status, says("cache-status"), says("proxy-status"), answer.header("retry-after").is_some())
+    };
+    let expected = |status: u16, fault: &str, error: &str| {
+        let proxy_status = format!("Millpond; error={error}; details=\"{fault}\"");
+        (status, format!("Millpond; fwd=uri-miss; detail={fault}"), proxy_status, status == 503)
+    };
+    assert_eq!(failed("/hang").await, expected(504, "first-byte-timeout", "http_response_timeout"));
+    assert_eq!(failed("/reset").await, expected(502, "reset", "connection_terminated"));
+    assert_eq!(failed("/nonsense").await, expected(502, "protocol", "http_protocol_error"));
+    let stream = origin.stream("/busy", |r| r.header("cache-control", "private"));
+    let mut busy = proxy.client().get("/busy").start().await;
+    busy.head().await;
+    assert_eq!(failed("/a").await, expected(503, "queue-full", "connection_limit_reached"));
+    stream.finish();
+    busy.rest().await.unwrap();
+    origin.refuse().await;
+    assert_eq!(failed("/a").await, expected(502, "connect", "connection_refused"));
+    let post = proxy.client().ask("POST", "/a").send().await;
+    says(&post, "Millpond; fwd=method; detail=connect");
+}
+
+#[tokio::test]
+async fn only_if_cached_never_asks_the_origin() {
+    let (origin, proxy) = start(", stale_while_revalidate = '1h'").await;
+    origin.on("/a", |r| for_a_minute(r).body("x"));
+    let ask = || proxy.client().get("/a").header("cache-control", "only-if-cached");
+    let cold = ask().send().await;
+    assert_eq!((cold.status, origin.hits("/a")), (504, 0));
+    says(&cold, "Millpond; detail=rejected");
+    proxy.client().get("/a").send().await;
+    says(&ask().send().await, "Millpond; hit; ttl=60");
+    assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
+async fn what_a_cache_behind_us_says_comes_first() {
+    let (origin, proxy) = start("").await;
+    origin.on("/a", |r| for_a_minute(r).header("cache-status", "Inner; hit"));
+    for own in ["Millpond; fwd=uri-miss; fwd-status=200; stored", "Millpond; hit; ttl=60"] {
+        says(&proxy.client().get("/a").send().await, &format!("Inner; hit, {own}"));
+    }
+}
+
+#[tokio::test]
+async fn age_counts_from_the_origin_and_date_stays_the_origins() {
+    let (origin, proxy) = start("").await;
+    let date = httpdate::fmt_http_date(proxy.clock.wall() - Duration::from_secs(20));
+    let sent = date.clone();
+    origin.on("/dated", |r| for_a_minute(r).header("date", &sent));
+    origin.on("/aged", |r| for_a_minute(r).header("age", "30"));
+    origin.on("/plain", for_a_minute);
+    let age = async |path: &str| proxy.client().get(path).send().await.age();
+    assert_eq!(age("/dated").await, Some(20), "the time since it was made");
+    assert_eq!((age("/aged").await, age("/plain").await), (Some(30), Some(0)));
+    let first = proxy.client().get("/plain").send().await.header("date").expect("a date is added");
+    proxy.pass(Duration::from_secs(9));
+    assert_eq!((age("/aged").await, age("/plain").await), (Some(39), Some(9)));
+    assert_eq!(proxy.client().get("/dated").send().await.header("date"), Some(date));
+    assert_eq!(proxy.client().get("/plain").send().await.header("date"), Some(first));
+    says(&proxy.client().get("/aged").send().await, "Millpond; hit; ttl=21");
+}

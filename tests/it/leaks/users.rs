@@ -1,0 +1,124 @@
+//! Users who ask for the same URL at the same time each get what was made for them.
+
+use std::time::Duration;
+
+use super::{for_a_minute, hello, start, with};
+use crate::support::origin::{Received, Reply};
+use crate::support::proxy::Proxy;
+use crate::support::soon;
+
+/// What identifies a user, and how the origin marks what it makes for one.
+type Personal = (&'static str, fn(Reply) -> Reply);
+
+/// Responses that must never be shared.
+const PERSONAL: [Personal; 9] = [
+    ("cookie", |r| r.header("cache-control", "private, max-age=60")),
+    ("cookie", |r| r.header("cache-control", "no-store")),
+    ("cookie", |r| for_a_minute(r).header("set-cookie", "seen=1")),
+    ("cookie", |r| for_a_minute(r).header("vary", "*")),
+    ("cookie", |r| for_a_minute(r).header("vary", "Cookie")),
+    ("authorization", for_a_minute),
+    ("authorization", |r| for_a_minute(r).header("vary", "Authorization").header("cache-control", "public")),
+    // Errors are shared with those who wait, but not these.
+    ("cookie", |r| r.status(500).header("cache-control", "private")),
+    ("cookie", |r| r.status(500).header("vary", "Cookie")),
+];
+
+#[tokio::test]
+async fn d8_a_user_who_joined_the_fetch_of_another_never_sees_its_response() {
+    for (index, (field, dress)) in PERSONAL.into_iter().enumerate() {
+        let (origin, proxy) = start("").await;
+        origin.on_request("/me", move |request| dress(Reply::ok()).body(hello(request, field)));
+        let gate = origin.hold("/me");
+        let ada = with(&proxy, "/me", field, "ada").start().await;
+        gate.arrived(1).await;
+        let bob = with(&proxy, "/me", field, "bob").start().await;
+        let stranger = proxy.client().get("/me").start().await;
+        proxy.answering(3).await;
+        assert_eq!(origin.hits("/me"), 1, "case {index}: the others wait for the first");
+        gate.release();
+        let bodies = (ada.rest().await.unwrap(), bob.rest().await.unwrap(), stranger.rest().await.unwrap());
+        assert_eq!(bodies, ("hello ada".into(), "hello bob".into(), "hello stranger".into()), "case {index}");
+        for user in ["bob", "ada", "bob"] {
+            let again = with(&proxy, "/me", field, user).send().await;
+            // What a stranger gets may be stored and shown to anybody (RFC 9111 section 3.5).
+            let own = format!("hello {user}");
+            assert!(["hello stranger", &own].contains(&again.text()), "case {index}: {user} saw {}", again.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_brings_something_personal_shows_it_to_nobody() {
+    for (index, (field, dress)) in PERSONAL.into_iter().enumerate() {
+        let (origin, proxy) = start(", stale_while_revalidate = '10m', stale_if_error = '10m'").await;
+        origin.on("/me", |r| for_a_minute(r).body("public"));
+        proxy.client().get("/me").send().await;
+        proxy.pass(Duration::from_secs(61));
+        origin.on_request("/me", move |request| dress(Reply::ok()).body(hello(request, field)));
+        let gate = origin.hold("/me");
+        let stale = with(&proxy, "/me", field, "ada").send().await;
+        assert_eq!(stale.text(), "public", "case {index}");
+        gate.arrived(1).await;
+        gate.release();
+        for user in ["bob", "ada", "bob"] {
+            let shown = with(&proxy, "/me", field, user).send().await;
+            let own = format!("hello {user}");
+            assert!(["public", &own].contains(&shown.text()), "case {index}: {user} saw {}", shown.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revalidation_that_brings_something_personal_shows_it_to_its_user_alone() {
+    for (index, (field, dress)) in PERSONAL.into_iter().enumerate() {
+        let (origin, proxy) = start("").await;
+        origin.on("/me", |r| for_a_minute(r).header("etag", "\"1\"").body("public"));
+        proxy.client().get("/me").send().await;
+        proxy.pass(Duration::from_secs(61));
+        origin.on_request("/me", move |request| dress(Reply::ok()).body(hello(request, field)));
+        let gate = origin.hold("/me");
+        let ada = with(&proxy, "/me", field, "ada").start().await;
+        gate.arrived(1).await;
+        let bob = with(&proxy, "/me", field, "bob").start().await;
+        proxy.answering(2).await;
+        gate.release();
+        let bodies = (ada.rest().await.unwrap(), bob.rest().await.unwrap());
+        assert_eq!(bodies, ("hello ada".into(), "hello bob".into()), "case {index}");
+    }
+}
+
+#[tokio::test]
+async fn f9_users_who_hammer_one_url_never_see_each_others_body() {
+    const USERS: usize = 8;
+    const ROUNDS: usize = 25;
+    let (origin, proxy) = start(", ttl = '10ms', stale_while_revalidate = '10ms', stale_if_error = '1s'").await;
+    for (index, (field, dress)) in PERSONAL.into_iter().enumerate() {
+        let path = format!("/me/{index}");
+        origin.on_request(&path, move |request| dress(Reply::ok()).body(hello(request, field)));
+        let users = (0..USERS).map(|user| hammer(&proxy, &path, field, format!("user-{user}"), ROUNDS));
+        soon("all users to be served", futures_util::future::join_all(users)).await;
+    }
+}
+
+async fn hammer(proxy: &Proxy, path: &str, field: &str, user: String, rounds: usize) {
+    let mut connection = proxy.client().connect().await;
+    for round in 0..rounds {
+        let answer = connection.send(with(proxy, path, field, &user)).await.expect("an answer");
+        assert_eq!(answer.text(), format!("hello {user}"), "{path}, round {round}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_public_is_shared_with_users_who_log_in_and_a_cookie_set_for_one_is_not() {
+    let (origin, proxy) = start(", store_set_cookie = true").await;
+    origin.on_request("/a", |request: &Received| {
+        let cookie = format!("session={}", request.header("cookie").unwrap_or_default());
+        for_a_minute(Reply::ok()).header("set-cookie", &cookie).body("public")
+    });
+    for (field, value) in [("cookie", "ada"), ("cookie", "bob"), ("authorization", "carol")] {
+        let answer = with(&proxy, "/a", field, value).send().await;
+        assert_eq!((answer.text(), answer.header("set-cookie")), ("public", None), "{value}");
+    }
+    assert_eq!(origin.hits("/a"), 1);
+}
