@@ -74,6 +74,18 @@ impl Entry {
     ) -> Self {
         let mut lifetimes = storable.lifetimes;
         lifetimes.fresh_for = jittered(&lifetimes, provenance.jitter);
+        Self::restored(lifetimes, content, selecting, tags, route, provenance)
+    }
+
+    /// An entry that an instance of this fleet stored before, with the lifetimes it had there.
+    pub fn restored(
+        lifetimes: Lifetimes,
+        content: Content,
+        selecting: Selecting,
+        tags: Vec<Tag>,
+        route: Arc<str>,
+        provenance: Provenance,
+    ) -> Self {
         Self {
             content,
             lifetimes,
@@ -100,6 +112,16 @@ impl Entry {
     /// The request fields that select this variant.
     pub fn selecting(&self) -> &Selecting {
         &self.selecting
+    }
+
+    /// The names under which it is purged.
+    pub fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    /// The name of its route.
+    pub fn route(&self) -> &str {
+        &self.route
     }
 
     /// Highest invalidation that was applied when its fetch began.

@@ -2,6 +2,8 @@
 //!
 //! An instance without Redis runs the same journey with [`Absent`].
 
+pub mod envelope;
+
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};

@@ -72,6 +72,17 @@ impl Selecting {
     pub fn names(&self) -> &[HeaderName] {
         &self.names
     }
+
+    /// The fields with their normalised values.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, Option<&Bytes>)> {
+        self.names.iter().zip(self.values.iter().map(Option::as_ref))
+    }
+
+    /// What [`fields`](Self::fields) gave elsewhere.
+    pub fn restored(fields: Vec<(HeaderName, Option<Bytes>)>) -> Self {
+        let (names, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+        Self { names: names.into(), values: values.into() }
+    }
 }
 
 /// The value of a field in the form that is compared: several fields joined, white space around
