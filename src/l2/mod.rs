@@ -2,6 +2,7 @@
 //!
 //! An instance without Redis runs the same journey with [`Absent`].
 
+pub mod breaker;
 pub mod envelope;
 
 use std::sync::Arc;

@@ -1,0 +1,170 @@
+//! Whether Redis is worth asking: closed, open, half-open.
+//!
+//! A tier that is slow is worse than one that is gone, because every miss waits for it. After a run
+//! of failures nobody asks any more; after a pause one request probes, and a run of successful
+//! probes closes the breaker again, so that a Redis that comes and goes does not flap.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Moment;
+
+/// When the breaker opens and closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// Successful probes in a row that close it.
+    pub successes: u32,
+    /// Pause before each probe.
+    pub pause: Duration,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Redis answered.
+    Answered,
+    /// It did not, or refused.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed { failures: u32 },
+    Open { probe_at: Moment, successes: u32 },
+    HalfOpen { successes: u32 },
+}
+
+/// The breaker.
+#[derive(Debug)]
+pub struct Breaker {
+    thresholds: Thresholds,
+    state: Mutex<State>,
+}
+
+/// Leave to send one command. What became of it is told with [`Breaker::settle`]; a pass that is
+/// dropped instead counts as a failure, so that an abandoned probe does not block the next.
+#[must_use]
+#[derive(Debug)]
+pub struct Pass<'a> {
+    breaker: &'a Breaker,
+    settled: bool,
+    now: Moment,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self { thresholds, state: Mutex::new(State::Closed { failures: 0 }) }
+    }
+
+    /// Leave to send a command; none while Redis is not worth asking.
+    pub fn pass(&self, now: Moment) -> Option<Pass<'_>> {
+        let mut state = self.state.lock();
+        match *state {
+            State::Closed { .. } => {}
+            State::Open { probe_at, successes } if now >= probe_at => *state = State::HalfOpen { successes },
+            State::Open { .. } | State::HalfOpen { .. } => return None,
+        }
+        drop(state);
+        Some(Pass { breaker: self, settled: false, now })
+    }
+
+    /// Whether commands flow freely.
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.state.lock(), State::Closed { .. })
+    }
+
+    fn settle(&self, verdict: Verdict, now: Moment) {
+        let mut state = self.state.lock();
+        let limits = self.thresholds;
+        *state = match (*state, verdict) {
+            (State::Closed { .. }, Verdict::Answered) => State::Closed { failures: 0 },
+            (State::Closed { failures }, Verdict::Failed) if failures + 1 < limits.failures => {
+                State::Closed { failures: failures + 1 }
+            }
+            (State::HalfOpen { successes }, Verdict::Answered) if successes + 1 >= limits.successes => {
+                State::Closed { failures: 0 }
+            }
+            (State::HalfOpen { successes }, Verdict::Answered) => {
+                State::Open { probe_at: now, successes: successes + 1 }
+            }
+            (State::Closed { .. } | State::HalfOpen { .. }, Verdict::Failed) => {
+                State::Open { probe_at: now.plus(limits.pause), successes: 0 }
+            }
+            // A command that was on its way when the breaker opened: the probes decide.
+            (open @ State::Open { .. }, _) => open,
+        };
+    }
+}
+
+impl Pass<'_> {
+    /// Tells what became of the command, at `now`.
+    pub fn settle(mut self, verdict: Verdict, now: Moment) {
+        self.settled = true;
+        self.breaker.settle(verdict, now);
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.breaker.settle(Verdict::Failed, self.now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn breaker() -> Breaker {
+        Breaker::new(Thresholds { failures: 3, successes: 2, pause: PAUSE })
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_micros(millis * 1000)
+    }
+
+    fn tell(breaker: &Breaker, verdict: Verdict, millis: u64) {
+        breaker.pass(at(millis)).expect("a pass").settle(verdict, at(millis));
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_not_before() {
+        let breaker = breaker();
+        for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Answered, Verdict::Failed, Verdict::Failed] {
+            tell(&breaker, verdict, 0);
+        }
+        assert!(breaker.is_closed());
+        tell(&breaker, Verdict::Failed, 0);
+        assert!(breaker.pass(at(999)).is_none());
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_several_in_a_row_close_it() {
+        let breaker = breaker();
+        (0..3).for_each(|_| tell(&breaker, Verdict::Failed, 0));
+        let probe = breaker.pass(at(1000)).unwrap();
+        assert!(breaker.pass(at(1000)).is_none(), "a second probe");
+        probe.settle(Verdict::Answered, at(1001));
+        assert!(!breaker.is_closed());
+        tell(&breaker, Verdict::Answered, 1001);
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn a_failed_or_abandoned_probe_starts_the_pause_again() {
+        let breaker = breaker();
+        (0..3).for_each(|_| tell(&breaker, Verdict::Failed, 0));
+        tell(&breaker, Verdict::Failed, 1000);
+        assert!(breaker.pass(at(1999)).is_none());
+        drop(breaker.pass(at(2000)));
+        assert!(breaker.pass(at(2999)).is_none());
+        assert!(breaker.pass(at(3000)).is_some());
+    }
+}
