@@ -2,7 +2,9 @@
 
 mod admin;
 mod caching;
+mod redis;
 mod routes;
+mod secret;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -36,12 +38,15 @@ pub(super) fn config(raw: raw::File, around: &Surroundings<'_>, faults: &mut Col
         routes::routes(&routes.value, origins.as_deref(), &raw.cache.value, faults)
     });
     let admin = raw.admin.map(|admin| admin::admin(&admin.value, &listen, around, faults));
+    let invalidation = invalidation(&raw.invalidation.value, raw.redis.is_some(), faults);
+    let redis = raw.redis.and_then(|redis| redis::redis(redis.value, around, faults));
     Some(Config {
         limits: limits(raw.limits.value),
         origins: origins?.into_iter().filter_map(|(_, origin)| origin).collect(),
         routes: routes?,
         cache,
-        invalidation: InvalidationConfig { max_records: raw.invalidation.value.max_records.value.count() },
+        redis,
+        invalidation,
         log: log(raw.log.value),
         admin,
         listen,
@@ -81,6 +86,26 @@ fn cache(raw: &raw::CacheStore) -> CacheConfig {
         max_variants: raw.max_variants.value.count(),
         hit_for_miss_ttl: raw.hit_for_miss_ttl.value.0,
         max_refreshes: raw.max_refreshes.value.count(),
+    }
+}
+
+fn invalidation(raw: &raw::Invalidation, fleet: bool, faults: &mut Collector<'_>) -> InvalidationConfig {
+    let (heartbeat, max_unsynced) = (&raw.heartbeat, &raw.max_unsynced);
+    if max_unsynced.value.0 < heartbeat.value.0 * 2 {
+        let message = "invalidation.max_unsynced is less than two heartbeats, so one that is late stops the cache";
+        let place = max_unsynced.given.as_ref().or(heartbeat.given.as_ref());
+        faults.add(place.map_or(0, |place| place.value), message, "make it longer, or invalidation.heartbeat shorter");
+    }
+    for (key, given) in [("heartbeat", &heartbeat.given), ("max_unsynced", &max_unsynced.given)] {
+        if let (false, Some(place)) = (fleet, given) {
+            let message = format!("invalidation.{key} means nothing without [redis]");
+            faults.add(place.key, message, "remove it, or add [redis]");
+        }
+    }
+    InvalidationConfig {
+        max_records: raw.max_records.value.count(),
+        heartbeat: heartbeat.value.0,
+        max_unsynced: max_unsynced.value.0,
     }
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::model::{
-    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RouteConfig,
-    RuntimeModel, SecretSource,
+    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RedisConfig, RouteConfig,
+    RuntimeModel, Secret, SecretSource,
 };
 use super::units::{show_duration, show_size};
 use crate::key::{KeyRules, QueryRule};
@@ -33,7 +33,12 @@ pub fn effective(config: &Config) -> String {
             "hit_for_miss_ttl": show_duration(config.cache.hit_for_miss_ttl),
             "max_refreshes": config.cache.max_refreshes,
         },
-        "invalidation": { "max_records": config.invalidation.max_records },
+        "redis": config.redis.as_ref().map(redis),
+        "invalidation": {
+            "max_records": config.invalidation.max_records,
+            "heartbeat": show_duration(config.invalidation.heartbeat),
+            "max_unsynced": show_duration(config.invalidation.max_unsynced),
+        },
         "log": log(&config.log),
         "admin": config.admin.as_ref().map(admin),
     });
@@ -161,10 +166,28 @@ fn log(log: &LogConfig) -> Value {
     })
 }
 
+fn redis(redis: &RedisConfig) -> Value {
+    json!({
+        "url": redis.url,
+        "username": redis.username,
+        "password": redis.password.as_ref().map(secret),
+        "prefix": redis.prefix,
+        "connections": redis.connections,
+        "timeout": show_duration(redis.timeout),
+        "lease": show_duration(redis.lease),
+        "max_object_size": show_size(redis.max_object_size),
+        "compress_from": redis.compress_from.map_or(json!(false), |size| json!(show_size(size))),
+    })
+}
+
 fn admin(admin: &AdminConfig) -> Value {
-    let token = admin.token.as_ref().map(|token| match token.source() {
+    json!({ "listen": admin.listen.to_string(), "token": admin.token.as_ref().map(secret) })
+}
+
+/// Where a secret comes from.
+fn secret(secret: &Secret) -> String {
+    match secret.source() {
         SecretSource::Environment(name) => format!("from the environment variable {name}"),
         SecretSource::File(path) => format!("from the file {}", path.display()),
-    });
-    json!({ "listen": admin.listen.to_string(), "token": token })
+    }
 }

@@ -27,7 +27,9 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// The size of L1 and its bounds.
     pub cache: CacheConfig,
-    /// Bounds of the invalidation table.
+    /// The shared tier; `None` for an instance by itself.
+    pub redis: Option<RedisConfig>,
+    /// The invalidation log.
     pub invalidation: InvalidationConfig,
     /// Diagnostics and the access log.
     pub log: LogConfig,
@@ -174,11 +176,38 @@ pub struct CacheConfig {
     pub max_refreshes: usize,
 }
 
-/// Bounds of the invalidation table.
+/// The tier that instances share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// Where Redis is, without secrets.
+    pub url: String,
+    /// The user, where Redis has an access list.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// What every key and channel begins with.
+    pub prefix: String,
+    /// Connections for stored responses.
+    pub connections: usize,
+    /// How long a command may take.
+    pub timeout: Duration,
+    /// How long one instance may fetch while the others wait for it.
+    pub lease: Duration,
+    /// The largest body that is stored there, in bytes.
+    pub max_object_size: u64,
+    /// Bodies of at least this many bytes are compressed; `None` compresses nothing.
+    pub compress_from: Option<u64>,
+}
+
+/// The invalidation log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidationConfig {
     /// Records kept; the oldest collapse into "everything up to here".
     pub max_records: usize,
+    /// How often an instance compares itself with the log in Redis.
+    pub heartbeat: Duration,
+    /// After this long without a word from the log, nothing stored is served unvalidated.
+    pub max_unsynced: Duration,
 }
 
 /// Diagnostics and access log, both to standard output and error.

@@ -13,7 +13,8 @@ use super::model::{LogFormat, RuntimeModel};
 use super::reader::{Field, Found, Keys, Node, Place, Setting, section, section_schema};
 use super::shapes::{QueryChoice, StatusLifetimes};
 use super::text::{
-    AccessLog, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RouteHost, RoutePath,
+    AccessLog, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl, RouteHost,
+    RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
 
@@ -42,7 +43,9 @@ section! {
         routes: List<Route> => "[[routes]] with path = \"/api/*\" and origin = \"api\"",
         /// The size of the cache in memory.
         cache: CacheStore = CacheStore::absent(),
-        /// Bounds of the table of invalidations.
+        /// The tier that instances share. Without this section an instance is by itself.
+        redis: Redis,
+        /// The invalidation log.
         invalidation: Invalidation = Invalidation::absent(),
         /// Diagnostics (standard error) and the access log (standard output).
         log: Log = Log::absent(),
@@ -244,10 +247,40 @@ section! {
 }
 
 section! {
-    /// Bounds of the table of invalidations.
+    /// The tier that instances share.
+    Redis {
+        /// Where Redis is: redis://host:port for one server, rediss:// for TLS, redis-sentinel:// and redis-cluster:// with further nodes as ?node=host:port, redis+unix:// with the path of a socket.
+        url: RedisUrl => "url = \"redis://127.0.0.1:6379\"",
+        /// The user, where Redis has an access list.
+        username: Plain,
+        /// The environment variable that holds the password.
+        password_env: Plain,
+        /// The file whose first line is the password, instead of password_env. Relative to this file.
+        password_file: Plain,
+        /// What every key and channel begins with; fleets that share a Redis need different ones.
+        prefix: Plain = Plain("millpond:".to_owned()),
+        /// Connections for stored responses.
+        connections: Whole<1, 128> = Whole(4),
+        /// How long a command may take. A request waits no longer than this for Redis.
+        timeout: Timeout = Span::millis(50),
+        /// How long one instance may fetch while the others wait for it; longer than the origin takes.
+        lease: Timeout = Span::seconds(10),
+        /// Size of a response body; a larger one is kept in memory only.
+        max_object_size: Bytes<0, { 512 * MIB }> = Bytes(MIB),
+        /// Bodies of at least this size are compressed. false compresses nothing.
+        compress_from: Switch<Bytes<0, TIB>> = Switch::On(Bytes(4 * KIB)),
+    }
+}
+
+section! {
+    /// The invalidation log.
     Invalidation {
         /// Records that are kept; the oldest collapse into one that covers everything up to them.
         max_records: Whole<1, 100_000_000> = Whole(100_000),
+        /// How often an instance compares itself with the log in Redis.
+        heartbeat: Timeout = Span::seconds(1),
+        /// After this long without a word from the log, nothing stored is served without asking the origin.
+        max_unsynced: Timeout = Span::seconds(10),
     }
 }
 

@@ -159,13 +159,9 @@ impl<'a> Keys<'a> {
             if known.contains(key) {
                 continue;
             }
-            let (message, hint) = if self.place.path.is_empty() && key == "redis" {
-                ("this version has no Redis tier yet".to_owned(), "remove the section [redis]".to_owned())
-            } else {
-                let message = format!("unknown key {key:?} {}", self.place.section());
-                let list = || format!("known keys are {}", self.known.join(", "));
-                (message, nearest(key, self.known.iter().copied()).unwrap_or_else(list))
-            };
+            let message = format!("unknown key {key:?} {}", self.place.section());
+            let list = || format!("known keys are {}", self.known.join(", "));
+            let hint = nearest(key, self.known.iter().copied()).unwrap_or_else(list);
             faults.add(name.span().start, message, hint);
         }
     }

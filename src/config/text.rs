@@ -11,10 +11,12 @@ use super::reader::{Field, Node};
 
 mod choices;
 mod names;
+mod redis;
 mod web;
 
 pub(super) use choices::{AccessLog, Preset};
 pub(super) use names::{CookieName, LogFilter, Name, NamePattern, Plain};
+pub(super) use redis::RedisUrl;
 pub(super) use web::{HostHeader, OriginUrl, RouteHost, RoutePath};
 
 /// Why a text is refused: `what` follows the quoted text, `hint` says what to write.
@@ -22,10 +24,12 @@ pub(super) use web::{HostHeader, OriginUrl, RouteHost, RoutePath};
 pub(in crate::config) struct Refusal {
     what: String,
     hint: String,
+    /// The text may be a secret and is not shown.
+    hidden: bool,
 }
 
 fn refuse<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { what: what.into(), hint: hint.into() })
+    Err(Refusal { what: what.into(), hint: hint.into(), hidden: false })
 }
 
 /// A type that is written as text.
@@ -52,8 +56,9 @@ impl<T: Text> Field for T {
         };
         match T::parse(text) {
             Ok(value) => Some(value),
-            Err(Refusal { what, hint }) => {
-                faults.add(node.place.value, format!("{}: {text:?} {what}", node.place.path), hint);
+            Err(Refusal { what, hint, hidden }) => {
+                let shown = if hidden { "the text".to_owned() } else { format!("{text:?}") };
+                faults.add(node.place.value, format!("{}: {shown} {what}", node.place.path), hint);
                 None
             }
         }

@@ -100,6 +100,10 @@ pub(super) struct Span<const MIN: u64, const MAX: u64>(pub(super) Duration);
 
 impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
     /// So many seconds.
+    pub(super) const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
     pub(super) const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }

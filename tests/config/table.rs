@@ -46,9 +46,72 @@ http = "127.0.0.1:1"
     ),
     (
         r#"$SOUND[redis]
-url = "redis://h"
 "#,
-        "millpond.toml:6:2: this version has no Redis tier yet; remove the section [redis]",
+        r#"millpond.toml:6:1: missing "url" in redis; add for example url = "redis://127.0.0.1:6379""#,
+    ),
+    (
+        r#"$SOUND[redis]
+url = "127.0.0.1:6379"
+"#,
+        r#"millpond.toml:7:7: redis.url: "127.0.0.1:6379" has no scheme; write for example "redis://127.0.0.1:6379""#,
+    ),
+    (
+        r#"$SOUND[redis]
+url = "http://h"
+"#,
+        r#"millpond.toml:7:7: redis.url: "http://h" has an unknown scheme; the schemes are redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, rediss-sentinel, redis+unix"#,
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis://"
+"#,
+        r#"millpond.toml:7:7: redis.url: "redis://" has no host; write for example "redis://127.0.0.1:6379""#,
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis://:hunter2@h"
+"#,
+        "millpond.toml:7:7: redis.url: the text holds a user or a password; write the user as `username` and put the password into password_env or password_file",
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis-sentinel://h?sentinelServiceName=m&sentinelPassword=hunter2"
+"#,
+        "millpond.toml:7:7: redis.url: the text holds a user or a password; write the user as `username` and put the password into password_env or password_file",
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis-sentinel://h:26379"
+"#,
+        r#"millpond.toml:7:7: redis.url: "redis-sentinel://h:26379" names no master; add ?sentinelServiceName=mymaster"#,
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis://h"
+username = "millpond"
+"#,
+        "millpond.toml:8:1: redis.username is set, but there is no password; add password_env or password_file",
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis://h"
+password_env = "MILLPOND_TEST_UNSET"
+"#,
+        r#"millpond.toml:8:16: redis.password_env: the environment variable "MILLPOND_TEST_UNSET" is not set or empty; put the secret there"#,
+    ),
+    (
+        r#"$SOUND[invalidation]
+heartbeat = "2s"
+"#,
+        "millpond.toml:7:1: invalidation.heartbeat means nothing without [redis]; remove it, or add [redis]",
+    ),
+    (
+        r#"$SOUND[redis]
+url = "redis://h"
+[invalidation]
+heartbeat = "8s"
+"#,
+        "millpond.toml:9:13: invalidation.max_unsynced is less than two heartbeats, so one that is late stops the cache; make it longer, or invalidation.heartbeat shorter",
     ),
     (
         r#"$SOUND[listen]
@@ -412,7 +475,7 @@ token_file = "t"
         r#"$SOUND[admin]
 token_env = "UNSET"
 "#,
-        r#"millpond.toml:7:13: admin.token_env: the environment variable "UNSET" is not set or empty; put the token there"#,
+        r#"millpond.toml:7:13: admin.token_env: the environment variable "UNSET" is not set or empty; put the secret there"#,
     ),
     (
         r#"$SOUND[admin]
