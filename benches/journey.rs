@@ -23,6 +23,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use millpond::bus::Log;
 use millpond::clock::Clock;
 use millpond::config;
 use millpond::flow::{Parts, Proxy, Service};
@@ -120,7 +121,8 @@ fn proxy(origin: SocketAddr) -> Arc<Proxy> {
     let config = config::parse(&text, Path::new("bench.toml"), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let access = AccessLog::new(&config.log, metrics.log_lines_lost.clone(), std::io::sink()).unwrap();
-    let parts = Parts { clock: Clock::system(), metrics, access: Arc::new(access), remote: Box::new(Absent) };
+    let log = Log::new(1000, None);
+    let parts = Parts { clock: Clock::system(), metrics, access: Arc::new(access), log, remote: Box::new(Absent) };
     Arc::new(Proxy::new(&config, parts))
 }
 

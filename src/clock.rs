@@ -65,7 +65,7 @@ impl Clock {
     pub fn manual() -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall_millis = i64::try_from(since_epoch.as_secs() * 1000).unwrap_or_default();
-        Self(Source::Manual(Arc::new(Manual { monotonic_micros: 0.into(), wall_millis: wall_millis.into() })))
+        Self(Source::Manual(Arc::new(Manual { monotonic_micros: 1_000_000.into(), wall_millis: wall_millis.into() })))
     }
 
     /// Now, on the monotonic clock.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::admin::{Check, Control, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt};
-use crate::bus::Pattern;
+use crate::bus::{Pattern, Seq};
 use crate::config::{self, Config};
 use crate::flow::{self, Proxy};
 use crate::telemetry::LogHandle;
@@ -53,6 +55,19 @@ impl Controls {
         &self.metrics
     }
 
+    /// How the shared tier is. It never makes an instance unready: without it, it serves by itself.
+    fn redis(&self) -> Check {
+        let (ok, detail) = match self.proxy.unsynced() {
+            None => (true, "not configured".to_owned()),
+            Some(None) => (false, "not reached yet: serving from memory and the origins".to_owned()),
+            Some(Some(span)) => {
+                let ok = span <= self.config.load().invalidation.max_unsynced;
+                (ok, format!("in sync with the invalidation log {} ms ago", span.as_millis()))
+            }
+        };
+        Check { name: "redis".into(), ok, detail }
+    }
+
     fn patterns(&self, target: &PurgeTarget) -> Result<Vec<Pattern>, flow::PurgeFault> {
         Ok(match target {
             PurgeTarget::Url(url) => vec![self.proxy.url_pattern(url)?],
@@ -73,6 +88,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen", listen(old) != listen(new)),
         ("limits", old.limits != new.limits),
         ("cache", old.cache != new.cache),
+        ("redis", old.redis != new.redis),
         ("invalidation", old.invalidation != new.invalidation),
         ("log", log(old) != log(new)),
         ("admin", admin(old) != admin(new)),
@@ -92,8 +108,7 @@ impl Control for Controls {
         let ready = self.accepting.load(Ordering::Acquire);
         let detail = if ready { "accepting connections" } else { "shutting down" };
         let listener = Check { name: "listener".into(), ok: ready, detail: detail.into() };
-        let redis = Check { name: "redis".into(), ok: true, detail: "not configured".into() };
-        Readiness { ready, checks: vec![listener, redis] }
+        Readiness { ready, checks: vec![listener, self.redis()] }
     }
 
     fn effective_config(&self) -> String {
@@ -110,13 +125,31 @@ impl Control for Controls {
     async fn purge(&self, order: PurgeOrder) -> Result<PurgeReport, PurgeFault> {
         self.metrics.purges.with_label_values(&[order.target.kind().as_str()]).inc();
         let patterns = self.patterns(&order.target)?;
+        let logged = self.proxy.invalidate(&patterns, order.soft).await;
+        let seq = *logged.as_ref().unwrap_or(&Seq::MAX);
         let proxy = Arc::clone(&self.proxy);
         // A purge of anything but URLs walks through L1.
-        let purged = tokio::task::spawn_blocking(move || proxy.purge(&patterns, order.soft)).await;
-        let purged = purged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
-        // The local log applies a record before it returns, so the one receipt there is to have is here.
-        let receipts = vec![Receipt { instance: INSTANCE.into(), applied: purged.seq }];
-        Ok(PurgeReport { seq: purged.seq, entries: purged.entries, receipts, missing: Vec::new() })
+        let reclaimed = tokio::task::spawn_blocking(move || proxy.reclaim(&patterns, seq, order.soft)).await;
+        let logged = logged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        let entries = reclaimed.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        let (receipts, missing) = self.receipts(logged, order.wait).await?;
+        Ok(PurgeReport { seq: logged, entries, receipts, missing })
+    }
+}
+
+impl Controls {
+    /// Who has applied `seq` by now, or within `wait`, and who of the living has not.
+    async fn receipts(&self, seq: Seq, wait: Option<Duration>) -> Result<(Vec<Receipt>, Vec<String>), PurgeFault> {
+        let Some(shared) = self.proxy.log().shared() else {
+            // The local log applies a record before it returns, so the one receipt there is to have is here.
+            return Ok((vec![Receipt { instance: INSTANCE.into(), applied: seq }], Vec::new()));
+        };
+        let deadline = Instant::now() + wait.unwrap_or_default();
+        let found = shared.receipts(seq, deadline).await;
+        let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, applied)| *applied >= seq);
+        let receipts = done.into_iter().map(|(instance, applied)| Receipt { instance, applied }).collect();
+        Ok((receipts, missing.into_iter().map(|(instance, _)| instance).collect()))
     }
 }
 

@@ -23,6 +23,7 @@ pub mod origin;
 pub mod entry;
 
 pub mod config;
+pub mod redis;
 pub mod telemetry;
 
 pub mod clock;

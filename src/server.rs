@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admin;
+use crate::bus::{Log, Membership, Shared};
 use crate::clock::Clock;
 use crate::config::{AdminConfig, Config};
 use crate::control::Controls;
 use crate::flow::{Parts, Proxy, Service};
 use crate::l2::Absent;
 use crate::listener::{Bound, Drained, ListenError, Shutdown};
+use crate::redis::{Connections, RedisError};
 use crate::telemetry::LogHandle;
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
@@ -44,6 +46,9 @@ pub enum StartError {
         /// What the system says.
         fault: io::Error,
     },
+    /// Redis can not be addressed as configured.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The access log could not be set up.
     #[error("cannot start the access log: {0}; the system is out of threads, memory or descriptors")]
     AccessLog(io::Error),
@@ -59,6 +64,7 @@ pub struct Server {
     serving: JoinHandle<Result<Drained, ListenError>>,
     admin: Option<JoinHandle<()>>,
     admin_end: Shutdown,
+    follower: JoinHandle<()>,
 }
 
 impl Server {
@@ -76,9 +82,21 @@ impl Server {
         let lost = metrics.log_lines_lost.clone();
         let access = access::stdout().and_then(|out| AccessLog::new(&config.log, lost, out));
         let access = Arc::new(access.map_err(StartError::AccessLog)?);
-        let parts =
-            Parts { clock, metrics: Arc::clone(&metrics), access: Arc::clone(&access), remote: Box::new(Absent) };
+        let invalidations = Log::new(config.invalidation.max_records, fleet(&config, &metrics)?);
+        let parts = Parts {
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            access: Arc::clone(&access),
+            log: invalidations,
+            remote: Box::new(Absent),
+        };
         let proxy = Arc::new(Proxy::new(&config, parts));
+        let following = Arc::clone(&proxy);
+        let follower = tokio::spawn(async move {
+            if let Some(shared) = following.log().shared() {
+                shared.follow(following.log(), &clock).await;
+            }
+        });
         let shutdown = Shutdown::new();
         let address = bound.local_addr();
         let limits = config.limits.clone();
@@ -96,7 +114,7 @@ impl Server {
             tokio::spawn(admin::serve(socket, token, Arc::clone(&controls), end))
         });
         let serving = tokio::spawn(bound.run(Service(proxy), limits, metrics.listener.clone(), shutdown.clone()));
-        Ok(Self { address, admin_address, controls, access, shutdown, serving, admin, admin_end })
+        Ok(Self { address, admin_address, controls, access, shutdown, serving, admin, admin_end, follower })
     }
 
     /// Where clients connect.
@@ -134,9 +152,26 @@ impl Server {
             // It ends within its own deadline; that it panicked would change nothing any more.
             let _ = admin.await;
         }
+        self.follower.abort();
         self.access.flush(FLUSH_DEADLINE).await;
         cut
     }
+}
+
+/// This instance's end of the fleet's log, if it is part of a fleet.
+fn fleet(config: &Config, metrics: &Metrics) -> Result<Option<Shared>, StartError> {
+    let Some(redis) = &config.redis else { return Ok(None) };
+    let connections = Connections::new(redis)?;
+    let member = Membership {
+        id: format!("{:016x}", rand::random::<u64>()),
+        prefix: redis.prefix.clone(),
+        max_records: config.invalidation.max_records,
+        timeout: redis.timeout,
+        heartbeat: config.invalidation.heartbeat,
+        beats: metrics.invalidation_beats.clone(),
+        missed_beats: metrics.invalidation_missed_beats.clone(),
+    };
+    Ok(Some(Shared::new(&connections, member)?))
 }
 
 /// How long the end waits for the reader of the access log.

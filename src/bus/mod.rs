@@ -5,7 +5,10 @@
 //! it. Clocks take no part in this: every race between a fetch and an invalidation is decided by the
 //! order of the log.
 
+mod scripts;
+mod shared;
 mod table;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +18,7 @@ use parking_lot::Mutex;
 use crate::clock::Moment;
 use crate::policy::tags::Tag;
 
+pub use shared::{Membership, Shared, Unreachable};
 pub use table::Table;
 
 /// A position in the log. The first record has 1; 0 is before all.
@@ -84,21 +88,52 @@ pub enum Validity {
     Purged,
 }
 
-/// The log of an instance that shares nothing with others.
+/// The log as this instance knows it: by itself, or as its part of a fleet's.
 pub struct Log {
     table: Table,
     applied: AtomicU64,
     appending: Mutex<()>,
+    shared: Option<Shared>,
+    /// When this instance last knew that it had applied everything, in microseconds.
+    synced: AtomicU64,
 }
 
 impl Log {
     /// An empty log whose table keeps up to `max_records` patterns.
-    pub fn new(max_records: usize) -> Self {
-        Self { table: Table::new(max_records), applied: AtomicU64::new(0), appending: Mutex::new(()) }
+    pub fn new(max_records: usize, shared: Option<Shared>) -> Self {
+        Self {
+            table: Table::new(max_records),
+            applied: AtomicU64::new(0),
+            appending: Mutex::new(()),
+            shared,
+            synced: AtomicU64::new(0),
+        }
     }
 
-    /// Appends a record and applies it, so that it counts when this returns.
-    pub fn append(&self, record: &Record, now: Moment) -> Seq {
+    /// Appends a record and applies it, so that it counts here when this returns.
+    pub async fn append(&self, record: &Record, now: Moment) -> Result<Seq, Unreachable> {
+        let Some(shared) = &self.shared else {
+            return Ok(self.append_here(record, now));
+        };
+        let (seq, line) = match shared.append(self.applied(), record, rand::random()).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                // What can be done here is done, and the others are told when the log is back.
+                self.table.apply(self.applied() + 1, record, now);
+                shared.owe(record);
+                return Err(error);
+            }
+        };
+        if seq == self.applied() + 1 {
+            shared.apply(self, seq, &line, now);
+        } else {
+            // There are others before it, which the follower will apply. This one counts already.
+            self.apply_out_of_order(seq, record, now);
+        }
+        Ok(seq)
+    }
+
+    fn append_here(&self, record: &Record, now: Moment) -> Seq {
         let appending = self.appending.lock();
         let seq = self.applied.load(Ordering::Relaxed) + 1;
         self.table.apply(seq, record, now);
@@ -107,6 +142,38 @@ impl Log {
         self.applied.store(seq, Ordering::Release);
         drop(appending);
         seq
+    }
+
+    /// Applies the next record.
+    fn apply(&self, seq: Seq, record: &Record, now: Moment) {
+        self.table.apply(seq, record, now);
+        self.advance(seq);
+    }
+
+    /// Applies a record while others before it are missing.
+    fn apply_out_of_order(&self, seq: Seq, record: &Record, now: Moment) {
+        self.table.apply(seq, record, now);
+    }
+
+    /// Notes that everything up to `seq` is applied.
+    fn advance(&self, seq: Seq) {
+        self.applied.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// Notes that everything that was in the fleet's log at `moment` is applied.
+    fn synced(&self, moment: Moment) {
+        self.synced.fetch_max(moment.as_micros(), Ordering::AcqRel);
+    }
+
+    /// When this instance last knew that it had applied everything; `None` for one by itself, which
+    /// always knows.
+    pub fn last_synced(&self) -> Option<Moment> {
+        self.shared.is_some().then(|| Moment::from_micros(self.synced.load(Ordering::Acquire)))
+    }
+
+    /// The fleet's side of it.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
     }
 
     /// The highest number up to which all records are applied: what a fetch notes when it starts.
@@ -126,18 +193,18 @@ mod tests {
 
     #[test]
     fn a_record_counts_against_everything_born_before_it_and_nothing_born_after() {
-        let log = Log::new(10);
+        let log = Log::new(10, None);
         let subject = Subject { url: "http://h/a", route: "r", tags: &[] };
         let before = log.applied();
         let record = Record { pattern: Pattern::Url("http://h/a".into()), soft: false };
-        assert_eq!(log.append(&record, Moment::default()), 1);
+        assert_eq!(log.append_here(&record, Moment::default()), 1);
         assert_eq!(log.table().check(before, &subject), Validity::Purged);
         assert_eq!(log.table().check(log.applied(), &subject), Validity::Valid);
     }
 
     #[test]
     fn concurrent_appends_leave_no_gap_and_are_applied_when_they_return() {
-        let log = Log::new(1000);
+        let log = Log::new(1000, None);
         let seqs = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for thread in 0..4 {
@@ -146,7 +213,7 @@ mod tests {
                     for round in 0..50 {
                         let url = format!("http://h/{thread}/{round}");
                         let record = Record { pattern: Pattern::Url(url.clone()), soft: false };
-                        let seq = log.append(&record, Moment::default());
+                        let seq = log.append_here(&record, Moment::default());
                         let subject = Subject { url: &url, route: "r", tags: &[] };
                         assert!(log.applied() >= seq);
                         assert_eq!(log.table().check(seq - 1, &subject), Validity::Purged);

@@ -129,6 +129,11 @@ impl Entry {
         self.provenance.born
     }
 
+    /// When the origin was last heard about it, as far as this instance knows.
+    pub fn received(&self) -> Moment {
+        self.provenance.received
+    }
+
     /// What fetching it cost.
     pub fn fetch_time(&self) -> Duration {
         self.provenance.fetch_time

@@ -1,6 +1,7 @@
 //! L1: what is stored, and what may be done with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -45,7 +46,10 @@ impl Proxy {
         let table = self.log.table();
         let url = super::key::url_of(key);
         let entry = slot.select(&visit.parts.headers).filter(|entry| entry.is_valid(url, table));
-        let judged = entry.map(|entry| (entry, entry.reuse(now, demand)));
+        let judged = entry.map(|entry| {
+            let reuse = if self.is_trusted(entry, now) { entry.reuse(now, demand) } else { Reuse::Expired };
+            (entry, reuse)
+        });
         match judged {
             Some((entry, Reuse::Fresh)) => LookUp::Fresh(Arc::clone(entry)),
             Some((entry, Reuse::StaleAccepted)) => LookUp::StaleAccepted(Arc::clone(entry)),
@@ -64,12 +68,28 @@ impl Proxy {
         }
     }
 
+    /// Whether an invalidation that this instance has not heard of may be older than `max_unsynced`,
+    /// so that the origin must be asked. What the origin has said since then is trusted.
+    fn is_trusted(&self, entry: &Entry, now: Moment) -> bool {
+        let Some(synced) = self.log.last_synced() else { return true };
+        now.since(synced.max(entry.received())) <= self.max_unsynced
+    }
+
+    /// Time since this instance was known to be in sync with its fleet: `None` for one by itself,
+    /// and no time if it never was.
+    pub fn unsynced(&self) -> Option<Option<Duration>> {
+        let synced = self.log.last_synced()?;
+        Some((synced > Moment::default()).then(|| self.clock.now().since(synced)))
+    }
+
     /// What L1 holds now for these request fields, if it is fresh.
     pub(super) fn find_fresh(&self, key: &crate::key::Key, headers: &HeaderMap, demand: &Demand) -> Option<Arc<Entry>> {
         let slot = self.l1.find(key.as_bytes())?;
         let entry = slot.select(headers)?;
+        let now = self.clock.now();
         let fresh = entry.is_valid(key.url(), self.log.table())
-            && matches!(entry.reuse(self.clock.now(), demand), Reuse::Fresh);
+            && self.is_trusted(entry, now)
+            && matches!(entry.reuse(now, demand), Reuse::Fresh);
         fresh.then(|| Arc::clone(entry))
     }
 

@@ -52,7 +52,7 @@ use answer::Answer;
 pub use body::Body;
 use flight::Flights;
 use hit::LookUp;
-pub use purge::{PurgeFault, Purged};
+pub use purge::PurgeFault;
 use site::Route;
 pub use site::Site;
 use visit::Visit;
@@ -65,6 +65,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// The access log.
     pub access: Arc<AccessLog>,
+    /// The invalidation log.
+    pub log: Log,
     /// The shared tier.
     pub remote: Box<dyn Remote>,
 }
@@ -75,6 +77,7 @@ pub struct Proxy {
     l1: L1,
     flights: Flights,
     log: Log,
+    max_unsynced: Duration,
     remote: Box<dyn Remote>,
     refreshes: Arc<Semaphore>,
     hit_for_miss_ttl: Duration,
@@ -87,7 +90,7 @@ pub struct Proxy {
 impl Proxy {
     /// An instance with an empty cache.
     pub fn new(config: &Config, parts: Parts) -> Self {
-        let Parts { clock, metrics, access, remote } = parts;
+        let Parts { clock, metrics, access, log, remote } = parts;
         let bounds = Bounds {
             max_bytes: config.cache.max_bytes,
             max_entries: config.cache.max_entries,
@@ -97,7 +100,8 @@ impl Proxy {
             site: ArcSwap::from_pointee(Site::new(config, None, &metrics, &clock)),
             l1: L1::new(bounds, &metrics.l1),
             flights: Flights::new(),
-            log: Log::new(config.invalidation.max_records),
+            log,
+            max_unsynced: config.invalidation.max_unsynced,
             remote,
             refreshes: Arc::new(Semaphore::new(config.cache.max_refreshes)),
             hit_for_miss_ttl: config.cache.hit_for_miss_ttl,
@@ -113,6 +117,11 @@ impl Proxy {
     pub fn reload(&self, config: &Config) {
         let site = Site::new(config, Some(&self.site.load()), &self.metrics, &self.clock);
         self.site.store(Arc::new(site));
+    }
+
+    /// The invalidation log.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Brings the gauges that are read rather than kept up to date, for a scrape.

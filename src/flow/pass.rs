@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::bus::{Pattern, Record};
+use crate::bus::Pattern;
 use crate::key::{self, KeyRules, Target};
 use crate::origin::{RequestBody, ResponseBody};
 use crate::policy::invalidation;
@@ -54,26 +54,27 @@ impl Proxy {
     pub(super) async fn pass_unsafe(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>) -> Answer {
         let answer = self.pass(visit, route, Reason::UnsafeMethod).await;
         if answer.books.outcome == Outcome::Pass && invalidation::invalidates(answer.response.status()) {
-            self.invalidate_after(visit, &answer.response);
+            self.invalidate_after(visit, answer.response.headers()).await;
         }
         answer
     }
 
-    fn invalidate_after<B>(&self, visit: &Visit, response: &Response<B>) {
+    async fn invalidate_after(&self, visit: &Visit, headers: &HeaderMap) {
         let target = visit.target();
-        let headers = response.headers();
-        let now = self.clock.now();
         let path_and_query = visit.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        for affected in invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers) {
+        let affected = invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers);
+        let urls = affected.iter().map(|affected| {
             let (path, query) = match affected.split_once('?') {
                 Some((path, query)) => (path, Some(query)),
                 None => (affected.as_str(), None),
             };
-            let url = self.key_url(Target { path, query, ..target });
-            self.log.append(&Record { pattern: Pattern::Url(url), soft: false }, now);
-        }
-        for group in invalidation::invalidated_groups(headers, &visit.site_name()) {
-            self.log.append(&Record { pattern: Pattern::Tag(group), soft: false }, now);
+            Pattern::Url(self.key_url(Target { path, query, ..target }))
+        });
+        let groups = invalidation::invalidated_groups(headers, &visit.site_name()).into_iter().map(Pattern::Tag);
+        let patterns: Vec<Pattern> = urls.chain(groups).collect();
+        // The client's write has succeeded. That the others could not be told is the log's to mend.
+        if let Err(fault) = self.invalidate(&patterns, false).await {
+            tracing::warn!(%fault, "the others will hear later of what a write has invalidated");
         }
     }
 

@@ -4,21 +4,11 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use crate::bus::{Pattern, Record, Seq};
+use crate::bus::{Pattern, Record, Seq, Unreachable};
 use crate::entry::Entry;
 use crate::key::{Key, MethodClass, Target};
 
 use super::Proxy;
-
-/// What a purge did in this instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Purged {
-    /// Its place in the invalidation log.
-    pub seq: Seq,
-    /// Stored responses that it matched here; `None` if another purge was being counted at the
-    /// time. The invalidation itself never waits for the count.
-    pub entries: Option<u64>,
-}
 
 /// Why a purge was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,21 +45,28 @@ impl Proxy {
         Ok(Pattern::Route(Arc::clone(&route.name)))
     }
 
-    /// Invalidates what the patterns match. When this returns, no request that begins in this
-    /// instance is served anything older. Takes time in proportion to L1 unless all patterns are
-    /// URLs, so it runs off the threads that serve clients.
-    pub fn purge(&self, patterns: &[Pattern], soft: bool) -> Purged {
-        let now = self.clock.now();
+    /// Appends a record for each of `patterns` to the log; they count here when this returns. What
+    /// they match is still to be reclaimed.
+    ///
+    /// # Errors
+    ///
+    /// The fleet's log is out of reach: the records count on this instance, and the others will hear
+    /// of them when it is back.
+    pub async fn invalidate(&self, patterns: &[Pattern], soft: bool) -> Result<Seq, Unreachable> {
         let mut seq = self.log.applied();
+        let mut fault = None;
         for pattern in patterns {
-            seq = self.log.append(&Record { pattern: pattern.clone(), soft }, now);
+            match self.log.append(&Record { pattern: pattern.clone(), soft }, self.clock.now()).await {
+                Ok(appended) => seq = appended,
+                Err(unreachable) => fault = Some(unreachable),
+            }
         }
-        Purged { seq, entries: self.reclaim(patterns, seq, soft) }
+        fault.map_or(Ok(seq), Err)
     }
 
     /// Counts what a purge matched, and drops it if the purge was hard. The purge does not depend
     /// on it: every reader compares entries with the log.
-    fn reclaim(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
+    pub fn reclaim(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
         let now = self.clock.now();
         let matches = |url: &str, entry: &Entry| {
             entry.born() < seq && patterns.iter().any(|pattern| pattern.matches(&entry.subject(url)))

@@ -37,6 +37,10 @@ pub struct Metrics {
     pub invalidation_applied: IntGauge,
     /// Records in the invalidation table.
     pub invalidation_records: IntGauge,
+    /// Heartbeats by which this instance knew that it had applied everything.
+    pub invalidation_beats: IntCounter,
+    /// Heartbeats that Redis did not answer.
+    pub invalidation_missed_beats: IntCounter,
     families: Families,
 }
 
@@ -176,6 +180,9 @@ impl Metrics {
                 .counter("diagnostic_lines_lost_total", "Diagnostic lines dropped by a slow reader.")?,
             invalidation_applied: r.gauge("invalidation_applied_seq", "Highest invalidation applied.")?,
             invalidation_records: r.gauge("invalidation_records", "Records in the invalidation table.")?,
+            invalidation_beats: r.counter("invalidation_beats_total", "Comparisons with the invalidation log.")?,
+            invalidation_missed_beats: r
+                .counter("invalidation_missed_beats_total", "Comparisons that Redis did not answer.")?,
             families: Families::register(&r)?,
             registry: registry.clone(),
         };

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod coalescing;
+mod fleet;
 mod forwarding;
 mod herd;
 mod http;

@@ -11,6 +11,7 @@ pub(crate) mod operate;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod redis;
 pub(crate) mod scrape;
 
 use std::future::Future;

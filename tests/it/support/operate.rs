@@ -51,4 +51,28 @@ impl Proxy {
     pub(crate) async fn reaches(&self, series: &str, least: u64) {
         Scrape::until(self.admin(), series, least).await;
     }
+
+    /// Waits until `/a` of the host `h` is answered with this body.
+    pub(crate) async fn answers(&self, body: &str) {
+        let reached = async {
+            while self.client().get("/a").header("host", "h").send().await.text() != body {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        soon(&format!("the answer {body:?}"), reached).await;
+    }
+
+    /// Waits until a heartbeat has succeeded within the last few, or has not.
+    pub(crate) async fn is_synced(&self, wanted: bool) {
+        let reached = async {
+            loop {
+                let before = self.metric("invalidation_beats_total").await;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                if (self.metric("invalidation_beats_total").await > before) == wanted {
+                    return;
+                }
+            }
+        };
+        soon("the invalidation log", reached).await;
+    }
 }

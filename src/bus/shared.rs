@@ -1,0 +1,328 @@
+//! The log that a fleet shares in Redis: append, follow, catch up.
+//!
+//! Pub/sub is the fast path and may lose anything; the stream is the memory; the heartbeat compares
+//! the two. In this process a number is the era and the number in Redis in one: an era that is
+//! raised makes every number of the era before smaller, so entries of an older era are unborn by
+//! plain comparison.
+
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface, StreamsInterface};
+use fred::types::scripts::Script;
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::wire::{self, Nonce};
+use super::{Log, Pattern, Record, Seq, scripts};
+use crate::clock::{Clock, Moment};
+use crate::redis::{Connections, RedisError, script};
+
+/// Bits of a number that count within an era.
+const SEQ_BITS: u32 = 40;
+/// Records that one catch-up reads at a time.
+const PAGE: u64 = 1000;
+/// Records that are remembered while the log is out of reach.
+const MAX_OWED: usize = 10_000;
+/// An instance that was silent for so many heartbeats counts as gone.
+const PATIENCE: u32 = 3;
+
+/// A number of an era.
+fn compose(era: u64, seq: u64) -> Seq {
+    (era << SEQ_BITS) | seq.min((1 << SEQ_BITS) - 1)
+}
+
+/// Era and number in Redis.
+fn split(seq: Seq) -> (u64, u64) {
+    (seq >> SEQ_BITS, seq & ((1 << SEQ_BITS) - 1))
+}
+
+/// Why a record could not be appended.
+#[derive(Debug, thiserror::Error)]
+#[error("the invalidation log in Redis cannot be reached: {0}")]
+pub struct Unreachable(String);
+
+impl From<Error> for Unreachable {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// How an instance takes part.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The name of this instance, no other's.
+    pub id: String,
+    /// What every key and channel begins with.
+    pub prefix: String,
+    /// Records that are kept.
+    pub max_records: usize,
+    /// How long a command may take.
+    pub timeout: Duration,
+    /// How often it compares itself with the log.
+    pub heartbeat: Duration,
+    /// Counts the comparisons that succeeded.
+    pub beats: IntCounter,
+    /// Counts those that Redis did not answer.
+    pub missed_beats: IntCounter,
+}
+
+/// This instance's end of the shared log.
+pub struct Shared {
+    member: Membership,
+    commands: Client,
+    subscriber: Client,
+    append: Script,
+    beat: Script,
+    keys: Keys,
+    /// The record that was applied last, as it stands in the stream.
+    last: Mutex<(Seq, String)>,
+    /// Records that could not be appended.
+    owed: Mutex<Vec<Record>>,
+}
+
+struct Keys {
+    head: String,
+    records: String,
+    instances: String,
+    seen: String,
+    channel: String,
+}
+
+impl Keys {
+    fn new(prefix: &str) -> Self {
+        let key = |name: &str| format!("{prefix}{{log}}:{name}");
+        Self {
+            head: key("head"),
+            records: key("records"),
+            instances: key("instances"),
+            seen: key("seen"),
+            channel: key("channel"),
+        }
+    }
+}
+
+impl Shared {
+    /// Begins to connect, and waits for nothing.
+    pub fn new(connections: &Connections, member: Membership) -> Result<Self, RedisError> {
+        Ok(Self {
+            commands: connections.single(member.timeout)?,
+            // A subscription shares no connection: an error reply to it would shift all that follow.
+            subscriber: connections.single(member.heartbeat)?,
+            append: script(scripts::APPEND),
+            beat: script(scripts::BEAT),
+            keys: Keys::new(&member.prefix),
+            last: Mutex::default(),
+            owed: Mutex::default(),
+            member,
+        })
+    }
+
+    /// Appends a record; it is in the log when this returns.
+    pub(super) async fn append(&self, own: Seq, record: &Record, nonce: Nonce) -> Result<(Seq, String), Unreachable> {
+        let line = wire::write(record, nonce);
+        let keys = vec![self.keys.head.as_str(), &self.keys.records];
+        let (era, kept) = (split(own).0.to_string(), self.member.max_records.to_string());
+        let args = vec![self.keys.channel.as_str(), &era, &kept, &line];
+        let appended = self.append.evalsha_with_reload(&self.commands, keys, args);
+        let (era, seq): (u64, u64) = within(self.member.timeout, appended).await?;
+        Ok((compose(era, seq), line))
+    }
+
+    /// Remembers a record that could not be appended, until it can be.
+    pub(super) fn owe(&self, record: &Record) {
+        let mut owed = self.owed.lock();
+        if owed.len() < MAX_OWED {
+            owed.push(record.clone());
+        } else {
+            // More than can be told one by one.
+            *owed = vec![Record { pattern: Pattern::All, soft: false }];
+        }
+    }
+
+    /// Appends what is owed.
+    async fn settle(&self, log: &Log, clock: &Clock) -> Result<(), Unreachable> {
+        loop {
+            let Some(record) = self.owed.lock().first().cloned() else { return Ok(()) };
+            let (seq, _) = self.append(log.applied(), &record, rand::random()).await?;
+            log.apply_out_of_order(seq, &record, clock.now());
+            let mut owed = self.owed.lock();
+            if owed.first() == Some(&record) {
+                owed.remove(0);
+            }
+        }
+    }
+
+    /// Follows the log for ever.
+    pub async fn follow(&self, log: &Log, clock: &Clock) {
+        let mut messages = self.subscriber.message_rx();
+        let mut reconnected = self.subscriber.reconnect_rx();
+        let mut ticks = interval(self.member.heartbeat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => self.hear(log, clock, message.value.as_str().as_deref().unwrap_or_default()).await,
+                    // Some were dropped unread, and the stream has them.
+                    Err(RecvError::Lagged(_)) => self.check(log, clock).await,
+                    Err(RecvError::Closed) => return,
+                },
+                // A new connection knows of no subscription.
+                _ = reconnected.recv() => self.subscribe().await,
+                _ = ticks.tick() => self.check(log, clock).await,
+            }
+        }
+    }
+
+    async fn subscribe(&self) {
+        if let Err(error) = within(self.member.heartbeat, self.subscriber.subscribe(self.keys.channel.as_str())).await {
+            tracing::debug!(%error, "cannot subscribe to the invalidation log");
+        }
+    }
+
+    /// Takes a message: the next record, or a reason to look at the log.
+    async fn hear(&self, log: &Log, clock: &Clock, message: &str) {
+        let mut parts = message.splitn(3, ' ');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (Some(era), Some(seq)) = (number(), number()) else { return };
+        let heard = compose(era, seq);
+        if heard <= log.applied() {
+            return;
+        }
+        match parts.next() {
+            Some(line) if heard == log.applied() + 1 => {
+                self.apply(log, heard, line, clock.now());
+                // The others wait for this instance's receipt.
+                self.check(log, clock).await;
+            }
+            _ => self.check(log, clock).await,
+        }
+    }
+
+    pub(super) fn apply(&self, log: &Log, seq: Seq, line: &str, now: Moment) {
+        let (record, _) = wire::read(line);
+        log.apply(seq, &record, now);
+        *self.last.lock() = (seq, line.to_owned());
+    }
+
+    /// One heartbeat: says what is applied here, and catches up with what is not.
+    async fn check(&self, log: &Log, clock: &Clock) {
+        let asked = clock.now();
+        match self.catch_up(log, clock).await {
+            Ok(()) => {
+                self.member.beats.inc();
+                log.synced(asked);
+            }
+            Err(error) => {
+                self.member.missed_beats.inc();
+                tracing::debug!(%error, "cannot compare with the invalidation log");
+            }
+        }
+    }
+
+    async fn catch_up(&self, log: &Log, clock: &Clock) -> Result<(), Unreachable> {
+        self.settle(log, clock).await?;
+        let applied = log.applied();
+        let (era, seq) = self.beat(applied).await?;
+        let target = compose(era, seq);
+        if target <= applied {
+            return Ok(());
+        }
+        let (own_era, own_seq) = split(applied);
+        let known = if era == own_era { own_seq } else { 0 };
+        self.replay(log, clock, era, known, seq).await?;
+        // What was caught up with is what the receipt is about.
+        self.beat(log.applied()).await.map(drop)
+    }
+
+    async fn beat(&self, applied: Seq) -> Result<(u64, u64), Unreachable> {
+        let (era, seq) = split(applied);
+        let last = self.last.lock().clone();
+        let line = if last.0 == applied { last.1 } else { String::new() };
+        let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
+        let life = (self.member.heartbeat * PATIENCE).as_millis().to_string();
+        let state = format!("{} {}", applied, env!("CARGO_PKG_VERSION"));
+        let (era, seq) = (era.to_string(), seq.to_string());
+        let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &state, &life];
+        let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
+        Ok(within(self.member.timeout, beat).await?)
+    }
+
+    /// Applies what the stream has after `known`, up to `target`. What it no longer has counts for
+    /// everything, and so does a change of era.
+    async fn replay(&self, log: &Log, clock: &Clock, era: u64, known: u64, target: u64) -> Result<(), Unreachable> {
+        let everything = Record { pattern: Pattern::All, soft: false };
+        if era != split(log.applied()).0 {
+            log.apply_out_of_order(compose(era, 0), &everything, clock.now());
+        }
+        let mut next = known + 1;
+        while next <= target {
+            let from = format!("{next}-0");
+            let page = self.commands.xrange_values(&self.keys.records, from, "+", Some(PAGE));
+            let page: Vec<(String, std::collections::HashMap<String, String>)> =
+                within(self.member.timeout, page).await?;
+            let records = page.into_iter().filter_map(|(id, mut fields)| {
+                let seq: u64 = id.split('-').next()?.parse().ok()?;
+                Some((seq, fields.remove("r")?))
+            });
+            let before = next;
+            for (seq, line) in records {
+                if seq > next {
+                    // Trimmed: nothing born before can be trusted.
+                    log.apply_out_of_order(compose(era, seq - 1), &everything, clock.now());
+                }
+                self.apply(log, compose(era, seq), &line, clock.now());
+                next = seq + 1;
+            }
+            if next == before {
+                log.apply_out_of_order(compose(era, target), &everything, clock.now());
+                log.advance(compose(era, target));
+                return Ok(());
+            }
+        }
+        log.advance(compose(era, target));
+        Ok(())
+    }
+
+    /// The live instances and what each has applied.
+    pub async fn instances(&self) -> Result<Vec<(String, Seq)>, Unreachable> {
+        use fred::interfaces::HashesInterface;
+        let all = self.commands.hgetall(self.keys.instances.as_str());
+        let all: std::collections::HashMap<String, String> = within(self.member.timeout, all).await?;
+        let instances = all.into_iter().map(|(id, state)| {
+            let applied = state.split(' ').next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
+            (id, applied)
+        });
+        Ok(instances.collect())
+    }
+
+    /// When everybody has applied `seq`, or `deadline` has passed: who has, and who has not.
+    pub async fn receipts(&self, seq: Seq, deadline: Instant) -> Result<Vec<(String, Seq)>, Unreachable> {
+        const LOOK: Duration = Duration::from_millis(2);
+        loop {
+            let instances = self.instances().await?;
+            if instances.iter().all(|(_, applied)| *applied >= seq) || Instant::now() >= deadline {
+                return Ok(instances);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        let _ = self.commands.quit().await;
+        let _ = self.subscriber.quit().await;
+    }
+}
+
+/// A command, for `limit` at the most: the library's own limit starts when the command is sent, and
+/// one that waits for a connection may not be sent for long.
+async fn within<T>(limit: Duration, command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match timeout(limit, command).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::new(fred::error::ErrorKind::Timeout, "no answer in time")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Several instances and one Redis.
+
+use std::time::Duration;
+
+use super::support::origin::{Origin, Reply};
+use super::support::proxy::Proxy;
+use super::support::redis::Redis;
+
+fn lasting(body: &str) -> Reply {
+    Reply::ok().header("cache-control", "max-age=600").header("surrogate-key", "t").body(body.to_owned())
+}
+
+async fn instance(origin: &Origin, redis: &Redis) -> Proxy {
+    let section = format!(
+        "[redis]\nurl = '{}'\ntimeout = '1s'\n[invalidation]\nheartbeat = '100ms'\nmax_unsynced = '10s'\n",
+        redis.url()
+    );
+    let proxy = Proxy::start(origin).section(&section).await;
+    proxy.is_synced(true).await;
+    proxy
+}
+
+async fn body(proxy: &Proxy) -> String {
+    proxy.client().get("/a").header("host", "h").send().await.text().to_owned()
+}
+
+#[tokio::test]
+async fn a_purge_on_one_instance_is_over_when_all_have_applied_it() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    for order in [r#""url": "http://h/a""#, r#""prefix": "/a""#, r#""tag": "t""#, r#""route": "all""#, r#""all": true"#]
+    {
+        origin.set("/a", lasting("v1"));
+        one.purge(r#"{"all": true, "wait": "5s"}"#).await;
+        assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+        origin.set("/a", lasting("v2"));
+        let report = one.purge(&format!("{{{order}, \"wait\": \"5s\"}}")).await;
+        assert_eq!(report["receipts"].as_array().unwrap().len(), 2, "{report}");
+        assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+        assert_eq!((body(&two).await, body(&one).await), ("v2".into(), "v2".into()), "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a13_a_write_through_one_instance_invalidates_on_the_others() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!(body(&two).await, "v1");
+    origin.set("/a", lasting("v2"));
+    one.client().ask("POST", "/a").header("host", "h").send().await;
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn b1_a_purge_while_the_subscriber_is_cut_off_is_found_by_the_heartbeat() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    for round in 0..5 {
+        let version = format!("v{round}");
+        origin.set("/a", lasting(&version));
+        redis.ask("CLIENT KILL TYPE pubsub").await;
+        one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+        assert_eq!(body(&two).await, version);
+    }
+}
+
+#[tokio::test]
+async fn b4_redis_restarts_empty_and_no_old_entry_is_trusted() {
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    one.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    origin.set("/a", lasting("v2"));
+    redis.kill();
+    redis.restart().await;
+    one.answers("v2").await;
+    two.answers("v2").await;
+    let report = two.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+}
+
+#[tokio::test]
+async fn a12_a_purge_that_redis_does_not_take_says_so_and_reaches_the_others_later() {
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    redis.kill();
+    origin.set("/a", lasting("v2"));
+    let ask = one.admin().ask("POST", "/purge").header("content-type", "application/json");
+    let answer = ask.body(r#"{"url": "http://h/a"}"#).send().await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(body(&one).await, "v2", "what could be done here is done");
+    assert_eq!(body(&two).await, "v1");
+    redis.restart().await;
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn while_the_log_is_out_of_reach_nothing_is_served_unasked_for_longer_than_max_unsynced() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    assert_eq!(body(&one).await, "v1");
+    redis.freeze();
+    one.is_synced(false).await;
+    let asked = origin.hits("/a");
+    one.pass(Duration::from_secs(9));
+    assert_eq!((body(&one).await, origin.hits("/a")), ("v1".into(), asked));
+    one.pass(Duration::from_secs(2));
+    origin.set("/a", lasting("v2"));
+    assert_eq!(body(&one).await, "v2");
+    // What the origin has just said is good for as long again.
+    assert_eq!((body(&one).await, origin.hits("/a")), ("v2".into(), asked + 1));
+    redis.thaw();
+    one.is_synced(true).await;
+}
+
+#[tokio::test]
+async fn b6_an_instance_that_starts_without_redis_serves_by_itself_and_joins_when_it_comes() {
+    let origin = Origin::start().await;
+    let mut redis = Redis::start().await;
+    redis.kill();
+    origin.set("/a", lasting("v1"));
+    let section = format!("[redis]\nurl = '{}'\n[invalidation]\nheartbeat = '100ms'\n", redis.url());
+    let one = Proxy::start(&origin).section(&section).await;
+    assert_eq!((body(&one).await, body(&one).await), ("v1".into(), "v1".into()));
+    let ready = one.admin().get("/readyz").send().await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains("not reached yet"), "{}", ready.text());
+    redis.restart().await;
+    one.is_synced(true).await;
+}
