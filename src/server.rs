@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::config::{AdminConfig, Config};
 use crate::control::Controls;
 use crate::flow::{Parts, Proxy, Service};
-use crate::l2::Absent;
+use crate::l2::envelope::Packing;
+use crate::l2::{self, Absent, Remote};
 use crate::listener::{Bound, Drained, ListenError, Shutdown};
 use crate::redis::{Connections, RedisError};
 use crate::telemetry::LogHandle;
@@ -88,7 +89,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             access: Arc::clone(&access),
             log: invalidations,
-            remote: Box::new(Absent),
+            remote: remote(&config, &clock, &metrics)?,
         };
         let proxy = Arc::new(Proxy::new(&config, parts));
         let following = Arc::clone(&proxy);
@@ -156,6 +157,20 @@ impl Server {
         self.access.flush(FLUSH_DEADLINE).await;
         cut
     }
+}
+
+/// The shared tier, if there is one.
+fn remote(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Box<dyn Remote>, StartError> {
+    let Some(redis) = &config.redis else { return Ok(Box::new(Absent)) };
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let settings = l2::Settings {
+        prefix: redis.prefix.clone(),
+        timeout: redis.timeout,
+        lease: redis.lease,
+        packing: Packing { compress_from: redis.compress_from.map(bytes), max_body: bytes(redis.max_object_size) },
+    };
+    let connections = Connections::new(redis)?;
+    Ok(Box::new(l2::Redis::new(&connections, settings, clock.clone(), metrics.l2.clone())?))
 }
 
 /// This instance's end of the fleet's log, if it is part of a fleet.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use http::header::{DATE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
-use crate::l2::Found;
+use crate::l2::{Found, Lease, Query};
 use crate::origin::{RequestBody, ResponseBody};
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
@@ -44,6 +45,8 @@ pub(super) struct Direct {
 
 /// After a failed refresh the next attempt waits this long, so that a struggling origin is left alone.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Two copies of one response that came by different ways differ in age by less.
+const SAME: Duration = Duration::from_millis(20);
 
 /// One fetch, with all it needs to outlive its client.
 pub(super) struct Fetch {
@@ -59,6 +62,8 @@ pub(super) struct Fetch {
     pub(super) selecting_from: HeaderMap,
     /// What is stored: to be confirmed, and to stand in if the origin fails.
     pub(super) stored: Option<Arc<Entry>>,
+    /// The fleet's consent. It is freed with the fetch, however that ends.
+    pub(super) lease: Mutex<Option<Lease>>,
 }
 
 /// A response whose head has arrived.
@@ -73,11 +78,14 @@ impl Fetch {
     /// client has left, such a response is dropped, and with it the origin's connection. It is
     /// dropped as soon as the response turns out to be shared: the client then reads it like any
     /// follower, while it arrives.
-    pub(super) async fn run(self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
-        if let Found::Stored(entry) = self.proxy.remote.look_up(&self.key).await
-            && self.is_usable(&entry)
-        {
-            return self.share_stored(leader, &entry);
+    pub(super) async fn run(mut self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
+        match self.ask_fleet().await {
+            Found::Stored(entry) => return self.share_stored(leader, &entry),
+            Found::Lead(lease, stale) => {
+                self.lease = Mutex::new(Some(lease));
+                self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));
+            }
+            Found::Unavailable => {}
         }
         let arrived = match self.send(true).await {
             Ok(arrived) => arrived,
@@ -125,10 +133,29 @@ impl Fetch {
         Ok(Arrived { response, received, delay: received.since(asked) })
     }
 
-    fn is_usable(&self, entry: &Entry) -> bool {
-        entry.is_valid(self.key.url(), self.proxy.log.table())
-            && entry.selecting().matches(&self.selecting_from)
-            && entry.reuse(self.proxy.clock.now(), &Demand::default()) == Reuse::Fresh
+    /// What the fleet has, or its consent to fetch. Waits while another instance fetches.
+    async fn ask_fleet(&self) -> Found {
+        if !self.proxy.is_in_sync() {
+            return Found::Unavailable;
+        }
+        let names = self.stored.as_ref().map(|stored| stored.selecting().names().to_vec());
+        let names = names.or_else(|| self.proxy.known_names(&self.key)).unwrap_or_default();
+        let patience = if self.policy.coalesce { self.policy.coalesce_wait } else { Duration::ZERO };
+        let wanted = |entry: &Entry| self.is_wanted(entry);
+        let query = Query { key: &self.key, request: &self.selecting_from, names: &names, wanted: &wanted, patience };
+        self.proxy.remote.look_up(query).await
+    }
+
+    /// Whether an entry of the fleet spares the fetch: fresh, and newer than what is to be renewed.
+    fn is_wanted(&self, entry: &Entry) -> bool {
+        let now = self.proxy.clock.now();
+        let newer = self.stored.as_ref().is_none_or(|stored| entry.age(now) + SAME < stored.age(now));
+        newer && self.fits(entry) && entry.reuse(now, &Demand::default()) == Reuse::Fresh
+    }
+
+    /// Whether an entry of the fleet is valid here and for this request.
+    fn fits(&self, entry: &Entry) -> bool {
+        entry.is_valid(self.key.url(), self.proxy.log.table()) && entry.selecting().matches(&self.selecting_from)
     }
 
     /// Stores and shares what may be stored, and releases everybody else from waiting.
@@ -195,6 +222,9 @@ impl Fetch {
             self.hold_refresh();
         } else {
             self.mark_uncacheable();
+            if let Some(lease) = self.lease.lock().take() {
+                lease.uncacheable(self.proxy.hit_for_miss_ttl);
+            }
         }
         // The client first: once the leader has let go, it looks for its answer.
         if let Some(client) = client {

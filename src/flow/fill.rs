@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 use prometheus::IntGauge;
 
 use crate::bus::{Seq, Subject};
@@ -147,6 +147,11 @@ impl Proxy {
         let slot = self.l1.find(key.as_bytes())?;
         let names = slot.entries().first()?.selecting().names();
         (!names.is_empty()).then(|| Selecting::new(names, request))
+    }
+
+    /// What the stored responses of a URL vary on.
+    pub(super) fn known_names(&self, key: &Key) -> Option<Vec<HeaderName>> {
+        Some(self.l1.find(key.as_bytes())?.entries().first()?.selecting().names().to_vec())
     }
 
     /// Whether something that a fetch brings was purged after it began and before `arrived`.

@@ -75,6 +75,12 @@ impl Proxy {
         now.since(synced.max(entry.received())) <= self.max_unsynced
     }
 
+    /// Whether what other instances have stored can be judged here: the invalidations of the fleet
+    /// are known, all but the last few.
+    pub(super) fn is_in_sync(&self) -> bool {
+        self.unsynced().is_some_and(|span| span.is_some_and(|span| span <= self.max_unsynced))
+    }
+
     /// Time since this instance was known to be in sync with its fleet: `None` for one by itself,
     /// and no time if it never was.
     pub fn unsynced(&self) -> Option<Option<Duration>> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use http::header::RANGE;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::coalesce::{Joined, Outcome as Seen, Reader};
@@ -182,6 +183,7 @@ impl Proxy {
             request,
             selecting_from: visit.parts.headers.clone(),
             stored: miss.stored.clone(),
+            lease: Mutex::default(),
         }
     }
 }

@@ -57,7 +57,13 @@ impl Proxy {
         let mut fault = None;
         for pattern in patterns {
             match self.log.append(&Record { pattern: pattern.clone(), soft }, self.clock.now()).await {
-                Ok(appended) => seq = appended,
+                Ok(appended) => {
+                    seq = appended;
+                    // Copies for header fields or cookies in the key are refused when they are read.
+                    if let (Pattern::Url(url), false) = (pattern, soft) {
+                        self.remote.forget(&Key::of_url(url, MethodClass::Get), seq).await;
+                    }
+                }
                 Err(unreachable) => fault = Some(unreachable),
             }
         }

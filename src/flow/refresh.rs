@@ -6,6 +6,7 @@ use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::telemetry::metrics::RefreshResult;
+use parking_lot::Mutex;
 
 use super::Proxy;
 use super::fetch::{Fetch, Fetched};
@@ -47,6 +48,7 @@ impl Proxy {
             request: OriginHead::fetch(visit, key, &policy.key.headers),
             selecting_from: visit.parts.headers.clone(),
             stored: Some(Arc::clone(entry)),
+            lease: Mutex::default(),
         };
         let route = Arc::clone(route);
         tokio::spawn(async move {

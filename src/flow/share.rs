@@ -138,7 +138,10 @@ impl Fetch {
         drop(landing);
         match kept {
             Ok(entry) => {
-                self.proxy.remote.fill(&self.key, &entry).await;
+                let lease = self.lease.lock().take();
+                if let Some(lease) = lease {
+                    self.proxy.remote.fill(&self.key, &entry, lease).await;
+                }
                 Fetched::Stored
             }
             Err(reason) => self.not_stored(reason),

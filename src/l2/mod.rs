@@ -4,32 +4,102 @@
 
 pub mod breaker;
 pub mod envelope;
+mod redis;
+mod scripts;
+mod wake;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use http::header::{HeaderMap, HeaderName};
 
+use crate::bus::Seq;
 use crate::entry::Entry;
 use crate::key::Key;
+
+pub use redis::{Redis, Settings};
 
 /// What the shared tier says of a key.
 #[derive(Debug)]
 pub enum Found {
-    /// It holds this entry; whether it is fresh is for the reader to judge.
+    /// It holds what was wanted.
     Stored(Arc<Entry>),
-    /// It holds nothing.
-    Miss,
-    /// There is no shared tier, or it did not answer within its budget.
+    /// Nobody in the fleet has it or fetches it: this instance does, and holds the lease. What is
+    /// stored but was not wanted comes along, to be validated.
+    Lead(Lease, Option<Arc<Entry>>),
+    /// There is no shared tier, it did not answer within its budget, or the fleet found the key
+    /// uncacheable: fetch without it.
     Unavailable,
 }
 
-/// The shared tier. No method fails or delays a client beyond the tier's own time budget.
-pub trait Remote: Send + Sync + 'static {
-    /// Looks a key up.
-    fn look_up<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Found>;
+/// A look-up.
+pub struct Query<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// The request, of which the selecting fields count.
+    pub request: &'a HeaderMap,
+    /// What responses of this key vary on, as far as this instance knows.
+    pub names: &'a [HeaderName],
+    /// Whether an entry is what is wanted.
+    pub wanted: &'a (dyn Fn(&Entry) -> bool + Sync),
+    /// How long another instance's fetch may be waited for.
+    pub patience: Duration,
+}
 
-    /// Offers an entry for storing. Whether it was taken does not concern the caller.
-    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>) -> BoxFuture<'a, ()>;
+/// The fleet's consent that this instance fetches a key. Dropping it tells the others to go ahead.
+pub struct Lease {
+    /// Tells this lease from every other.
+    token: String,
+    /// Frees it; with a span, everybody takes the key as uncacheable for that long.
+    free: Option<Box<dyn FnOnce(Option<Duration>) + Send + Sync>>,
+}
+
+impl Lease {
+    fn new(token: String, free: impl FnOnce(Option<Duration>) + Send + Sync + 'static) -> Self {
+        Self { token, free: Some(Box::new(free)) }
+    }
+
+    /// The key turned out to be uncacheable: nobody waits for anybody for this long.
+    pub fn uncacheable(mut self, span: Duration) {
+        if let Some(free) = self.free.take() {
+            free(Some(span));
+        }
+    }
+
+    /// The token, to be spent: what spends it frees the lease.
+    fn spend(mut self) -> String {
+        self.free = None;
+        std::mem::take(&mut self.token)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(free) = self.free.take() {
+            free(None);
+        }
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease({})", self.token)
+    }
+}
+
+/// The shared tier. No method fails, or delays a client beyond the tier's own time budget, but for
+/// the wait that a query allows.
+pub trait Remote: Send + Sync + 'static {
+    /// Looks a key up, and asks for its lease if what is wanted is not there.
+    fn look_up<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Found>;
+
+    /// Stores an entry, unless the lease has expired or the key was purged meanwhile.
+    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, lease: Lease) -> BoxFuture<'a, ()>;
+
+    /// Deletes what is stored for a key, and refuses what was fetched before the invalidation `seq`.
+    /// It only frees memory: what cannot be deleted is refused by whoever reads it.
+    fn forget<'a>(&'a self, key: &'a Key, seq: Seq) -> BoxFuture<'a, ()>;
 }
 
 /// No shared tier is configured.
@@ -37,11 +107,15 @@ pub trait Remote: Send + Sync + 'static {
 pub struct Absent;
 
 impl Remote for Absent {
-    fn look_up<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Found> {
+    fn look_up<'a>(&'a self, _query: Query<'a>) -> BoxFuture<'a, Found> {
         ready(Found::Unavailable).boxed()
     }
 
-    fn fill<'a>(&'a self, _key: &'a Key, _entry: &'a Arc<Entry>) -> BoxFuture<'a, ()> {
+    fn fill<'a>(&'a self, _key: &'a Key, _entry: &'a Arc<Entry>, _lease: Lease) -> BoxFuture<'a, ()> {
+        ready(()).boxed()
+    }
+
+    fn forget<'a>(&'a self, _key: &'a Key, _seq: Seq) -> BoxFuture<'a, ()> {
         ready(()).boxed()
     }
 }

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub invalidation_applied: IntGauge,
     /// Records in the invalidation table.
     pub invalidation_records: IntGauge,
+    /// The shared tier.
+    pub l2: L2Metrics,
     /// Heartbeats by which this instance knew that it had applied everything.
     pub invalidation_beats: IntCounter,
     /// Heartbeats that Redis did not answer.
@@ -84,6 +86,44 @@ pub struct L1Metrics {
     pub bytes: IntGauge,
     /// Evictions by cause (`expired`, `size`).
     pub evictions: IntCounterVec,
+}
+
+/// The shared tier.
+#[derive(Clone, Debug)]
+pub struct L2Metrics {
+    /// Commands that Redis did not carry out in time.
+    pub faults: IntCounter,
+    damaged: Vec<IntCounter>,
+    filled: Vec<IntCounter>,
+}
+
+impl L2Metrics {
+    const DAMAGE: [&str; 8] =
+        ["foreign", "version", "length", "checksum", "metadata", "wrong-key", "too-large", "immortal"];
+    const FILLED: [&str; 4] = ["lease-lost", "stored", "purged", "refused"];
+
+    fn register(r: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        let damaged = r.counters("l2_damaged_total", "Values in Redis that could not be used.", &["kind"])?;
+        let filled = r.counters("l2_fills_total", "Responses offered to Redis.", &["result"])?;
+        let each = |family: &IntCounterVec, values: &[&str]| {
+            values.iter().map(|value| family.with_label_values(&[value])).collect()
+        };
+        Ok(Self {
+            faults: r.counter("l2_faults_total", "Commands that Redis did not carry out in time.")?,
+            damaged: each(&damaged, &Self::DAMAGE),
+            filled: each(&filled, &Self::FILLED),
+        })
+    }
+
+    /// The counter of one kind of damage.
+    pub fn damaged(&self, kind: usize) -> &IntCounter {
+        &self.damaged[kind.min(self.damaged.len() - 1)]
+    }
+
+    /// The counter of what became of a fill: 0 the lease was lost, 1 stored, 2 purged, 3 refused by Redis.
+    pub fn filled(&self, result: usize) -> &IntCounter {
+        &self.filled[result.min(self.filled.len() - 1)]
+    }
 }
 
 /// The handles of one route.
@@ -180,6 +220,7 @@ impl Metrics {
                 .counter("diagnostic_lines_lost_total", "Diagnostic lines dropped by a slow reader.")?,
             invalidation_applied: r.gauge("invalidation_applied_seq", "Highest invalidation applied.")?,
             invalidation_records: r.gauge("invalidation_records", "Records in the invalidation table.")?,
+            l2: L2Metrics::register(&r)?,
             invalidation_beats: r.counter("invalidation_beats_total", "Comparisons with the invalidation log.")?,
             invalidation_missed_beats: r
                 .counter("invalidation_missed_beats_total", "Comparisons that Redis did not answer.")?,

@@ -135,3 +135,127 @@ async fn b6_an_instance_that_starts_without_redis_serves_by_itself_and_joins_whe
     redis.restart().await;
     one.is_synced(true).await;
 }
+
+#[tokio::test]
+async fn what_one_instance_has_fetched_the_others_read_from_redis() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let big = "x".repeat(100_000);
+    origin.set("/a", lasting(&big).header("vary", "accept-language").header("etag", "\"1\""));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let ask = async |proxy: &Proxy, language: &'static str| {
+        proxy.client().get("/a").header("host", "h").header("accept-language", language).send().await
+    };
+    for (count, language) in [(1, "de"), (2, "en")] {
+        assert_eq!(ask(&one, language).await.text(), big);
+        one.reaches(&format!("l2_fills_total{{result=\"stored\"}}"), count).await;
+    }
+    for language in ["de", "en"] {
+        let answer = ask(&two, language).await;
+        assert_eq!((answer.text(), answer.cache_status().hit), (&*big, true), "{language}");
+        assert_eq!(answer.header("etag").as_deref(), Some("\"1\""));
+    }
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn d11_a_herd_over_eight_instances_costs_one_origin_request() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..8 {
+        fleet.push(instance(&origin, &redis).await);
+    }
+    let gate = origin.hold("/a");
+    let mut clients = Vec::new();
+    for proxy in &fleet {
+        for _ in 0..20 {
+            clients.push(proxy.client().get("/a").header("host", "h").start().await);
+        }
+        proxy.answering(20).await;
+    }
+    gate.arrived(1).await;
+    gate.release();
+    for client in clients {
+        assert_eq!(client.rest().await.unwrap(), "v");
+    }
+    assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
+async fn a2_a_fetch_that_a_purge_elsewhere_overtakes_is_refused_by_redis() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let gate = origin.hold("/a");
+    let early = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    two.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    origin.set("/a", lasting("v2"));
+    gate.release_one();
+    early.rest().await.unwrap();
+    gate.release();
+    assert_eq!((body(&two).await, body(&one).await), ("v2".into(), "v2".into()));
+}
+
+#[tokio::test]
+async fn d2_an_uncacheable_response_frees_the_lease_at_once_and_nobody_queues() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on("/a", |r| r.header("cache-control", "no-store").body("mine"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let gate = origin.hold("/a");
+    let first = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    let second = two.client().get("/a").header("host", "h").start().await;
+    two.answering(1).await;
+    gate.release_one();
+    assert_eq!(first.rest().await.unwrap(), "mine");
+    // The lease would last for ten seconds more.
+    gate.arrived(2).await;
+    gate.release();
+    assert_eq!(second.rest().await.unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn damaged_and_foreign_values_are_misses() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    assert_eq!(body(&one).await, "v1");
+    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let keys = redis.ask("KEYS *:v:-").await;
+    let key = keys.lines().last().unwrap().to_owned();
+    for commands in [
+        &["SET K nonsense PX 60000"][..],
+        &["SET K nonsense"],
+        &["DEL K", "LPUSH K a"],
+        // A bit of the body or of the metadata, and the end.
+        &["SETRANGE K 60 ~"],
+        &["APPEND K x"],
+    ] {
+        for command in commands {
+            redis.ask(&command.replace('K', &key)).await;
+        }
+        let command = commands[0];
+        let fresh = instance(&origin, &redis).await;
+        let before = origin.hits("/a");
+        assert_eq!(body(&fresh).await, "v1", "{command}");
+        assert_eq!(origin.hits("/a"), before + 1, "{command}");
+        fresh.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_frozen_redis_costs_a_miss_no_more_than_its_budget() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/", |_| lasting("v"));
+    let section = format!("[redis]\nurl = '{}'\n[invalidation]\nheartbeat = '100ms'\n", redis.url());
+    let one = Proxy::start(&origin).section(&section).await;
+    one.is_synced(true).await;
+    redis.freeze();
+    for i in 0..30 {
+        let answer = one.client().get(&format!("/?{i}")).send().await;
+        assert_eq!(answer.status, 200);
+    }
+    redis.thaw();
+    one.is_synced(true).await;
+}

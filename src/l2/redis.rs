@@ -1,0 +1,360 @@
+//! Stored responses in Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::{Client, Pool};
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::types::scripts::Script;
+use futures_util::future::{BoxFuture, FutureExt};
+use http::header::HeaderName;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout, timeout_at};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use super::breaker::{Breaker, Thresholds, Verdict};
+use super::envelope::{self, Damage, Packing};
+use super::wake::Waiters;
+use super::{Found, Lease, Query, Remote, scripts};
+use crate::bus::Seq;
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::key::Key;
+use crate::policy::vary::Selecting;
+use crate::redis::{Connections, RedisError, script};
+use crate::telemetry::metrics::L2Metrics;
+
+/// What the value of a key says whose responses vary: on which fields.
+const POINTER: &[u8] = b"MPNV1 ";
+/// The variant of a key that varies on nothing, and the place of its pointer if it does.
+const PLAIN: &str = "-";
+/// How long a waiter trusts that it will be woken.
+const DOUBT: Duration = Duration::from_millis(250);
+/// Commands that may fail in a row, probes that must succeed, and the pause before one.
+const THRESHOLDS: Thresholds = Thresholds { failures: 5, successes: 2, pause: Duration::from_millis(500) };
+
+/// How the tier is used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What every key begins with.
+    pub prefix: String,
+    /// How long a command may take.
+    pub timeout: Duration,
+    /// How long a fetch may take before another instance may try.
+    pub lease: Duration,
+    /// How entries are written.
+    pub packing: Packing,
+}
+
+/// The shared tier in Redis.
+pub struct Redis(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    pool: Pool,
+    subscriber: Client,
+    clock: Clock,
+    breaker: Breaker,
+    waiters: Waiters,
+    metrics: L2Metrics,
+    look: Script,
+    fill: Script,
+    release: Script,
+    purge: Script,
+    channel: String,
+}
+
+/// The names of one key in Redis.
+struct Names {
+    base: String,
+    value: String,
+    lease: String,
+}
+
+impl Names {
+    fn new(prefix: &str, key: &Key, variant: &str) -> Self {
+        let base = format!("{prefix}{{{:032x}}}", xxh3_128(key.as_bytes()));
+        Self { value: format!("{base}:v:{variant}"), lease: format!("{base}:l:{variant}"), base }
+    }
+
+    fn of(&self, what: &str) -> String {
+        format!("{}:{what}", self.base)
+    }
+
+    fn variant(selecting: &Selecting) -> String {
+        let mut hash = Xxh3::new();
+        for (name, value) in selecting.fields() {
+            hash.update(name.as_str().as_bytes());
+            hash.update(&[0, u8::from(value.is_some())]);
+            hash.update(value.map_or(&[][..], |value| value));
+            hash.update(&[0]);
+        }
+        format!("{:032x}", hash.digest128())
+    }
+}
+
+/// What one look at Redis found.
+enum Look {
+    Value(Bytes, Duration),
+    /// A value that nobody of us wrote: it never expires.
+    Spoilt,
+    Uncacheable,
+    Leased(Option<(Bytes, Duration)>),
+    Taken,
+}
+
+impl Redis {
+    /// Begins to connect, and waits for nothing.
+    pub fn new(
+        connections: &Connections,
+        settings: Settings,
+        clock: Clock,
+        metrics: L2Metrics,
+    ) -> Result<Self, RedisError> {
+        let shared = Arc::new(Shared {
+            pool: connections.pool()?,
+            subscriber: connections.single(settings.timeout)?,
+            breaker: Breaker::new(THRESHOLDS),
+            waiters: Waiters::default(),
+            look: script(scripts::LOOK),
+            fill: script(scripts::FILL),
+            release: script(scripts::RELEASE),
+            purge: script(scripts::PURGE),
+            channel: format!("{}wake", settings.prefix),
+            settings,
+            clock,
+            metrics,
+        });
+        tokio::spawn(listen(Arc::clone(&shared)));
+        Ok(Self(shared))
+    }
+
+    /// Whether Redis is being asked.
+    pub fn is_up(&self) -> bool {
+        self.0.breaker.is_closed()
+    }
+}
+
+/// Hears of leases that ended elsewhere.
+async fn listen(shared: Arc<Shared>) {
+    let mut messages = shared.subscriber.message_rx();
+    let mut reconnected = shared.subscriber.reconnect_rx();
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Ok(message) => shared.waiters.wake(message.value.as_str().as_deref().unwrap_or_default()),
+                Err(RecvError::Lagged(_)) => shared.waiters.wake_all(),
+                Err(RecvError::Closed) => return,
+            },
+            _ = reconnected.recv() => {
+                // Without it waiters look again from time to time.
+                let _ = timeout(DOUBT, shared.subscriber.subscribe(shared.channel.as_str())).await;
+                shared.waiters.wake_all();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a command within the budget, if Redis is worth asking.
+    async fn run<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        let pass = self.breaker.pass(self.clock.now())?;
+        let done = match timeout(self.settings.timeout, command).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
+        };
+        let verdict = if done.is_ok() { Verdict::Answered } else { Verdict::Failed };
+        pass.settle(verdict, self.clock.now());
+        match done {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.metrics.faults.inc();
+                tracing::debug!(%error, "Redis");
+                None
+            }
+        }
+    }
+
+    async fn look(&self, names: &Names, token: &str, lease_anyway: bool) -> Option<Look> {
+        let keys = vec![names.value.clone(), names.lease.clone(), names.of("m"), names.of("w")];
+        let longest = self.settings.packing.max_body.saturating_mul(2).saturating_add(1 << 20);
+        let args = vec![
+            token.to_owned(),
+            self.settings.lease.as_millis().to_string(),
+            longest.to_string(),
+            u8::from(lease_anyway).to_string(),
+        ];
+        let look = self.look.evalsha_with_reload(self.pool.next(), keys, args);
+        let (state, value, left): (u8, Bytes, i64) = self.run(look).await?;
+        // PTTL of -1 is a value that nobody of us wrote, of -2 and 0 one that has gone meanwhile.
+        let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
+        let value = left.filter(|_| !value.is_empty()).map(|left| (value, left));
+        match (state, value) {
+            (1, Some((value, left))) => Some(Look::Value(value, left)),
+            (2, _) => Some(Look::Uncacheable),
+            (1, None) => {
+                self.metrics.damaged(Damage::Immortal as usize).inc();
+                Some(Look::Spoilt)
+            }
+            (4, _) => Some(Look::Taken),
+            (3, value) => Some(Look::Leased(value)),
+            _ => None,
+        }
+    }
+
+    fn unpack(&self, key: &Key, value: &Bytes, left: Duration) -> Option<Arc<Entry>> {
+        match envelope::unpack(key, value, left, self.settings.packing, self.clock.now()) {
+            Ok(entry) => Some(Arc::new(entry)),
+            Err(damage) => {
+                self.metrics.damaged(damage as usize).inc();
+                if damage != Damage::Version {
+                    tracing::warn!(%damage, url = key.url(), "a value in Redis is not used");
+                }
+                None
+            }
+        }
+    }
+
+    /// A lease that frees itself in a task of its own.
+    fn lease(self: &Arc<Self>, names: &Names, key: &Key, token: &str) -> Lease {
+        let shared = Arc::clone(self);
+        let keys = vec![names.lease.clone(), names.of("m"), names.of("w")];
+        let (mine, said) = (token.to_owned(), said(key));
+        Lease::new(token.to_owned(), move |uncacheable| {
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            let span = uncacheable.map_or(0, |span| span.as_millis()).to_string();
+            runtime.spawn(async move {
+                let args = vec![mine, span, shared.channel.clone(), said];
+                let release = shared.release.evalsha_with_reload::<i64, _, _>(shared.pool.next(), keys, args);
+                let _ = shared.run(release).await;
+            });
+        })
+    }
+
+    async fn look_up(self: &Arc<Self>, query: Query<'_>) -> Found {
+        let deadline = Instant::now() + query.patience;
+        let token = format!("{:016x}", rand::random::<u64>());
+        let waiter = self.waiters.enter(&said(query.key));
+        let mut vary: Vec<HeaderName> = query.names.to_vec();
+        let mut lease_anyway = false;
+        loop {
+            // Before Redis is asked: what is said from here on is heard.
+            let mut word = std::pin::pin!(waiter.word());
+            word.as_mut().enable();
+            let variant =
+                if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
+            let names = Names::new(&self.settings.prefix, query.key, &variant);
+            match self.look(&names, &token, lease_anyway).await {
+                None | Some(Look::Uncacheable) => return Found::Unavailable,
+                Some(Look::Value(value, left)) => {
+                    if let Some(names) = pointer(&value).filter(|names| vary.is_empty() && !names.is_empty()) {
+                        vary = names;
+                        continue;
+                    }
+                    match self.unpack(query.key, &value, left) {
+                        Some(entry) if (query.wanted)(&entry) => return Found::Stored(entry),
+                        // Stale, purged, or damaged: somebody must fetch.
+                        _ => lease_anyway = true,
+                    }
+                }
+                Some(Look::Spoilt) => lease_anyway = true,
+                Some(Look::Leased(value)) => {
+                    let stale = value.and_then(|(value, left)| self.unpack(query.key, &value, left));
+                    return Found::Lead(self.lease(&names, query.key, &token), stale);
+                }
+                Some(Look::Taken) => {
+                    lease_anyway = false;
+                    let doubt = (Instant::now() + DOUBT).min(deadline);
+                    let _ = timeout_at(doubt, word).await;
+                    if Instant::now() >= deadline {
+                        return Found::Unavailable;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn forget(&self, key: &Key, seq: Seq) {
+        let names = Names::new(&self.settings.prefix, key, PLAIN);
+        let keys = vec![names.of("s"), names.of("t"), names.of("m")];
+        // Longer than any lease can live, and than a command can hang.
+        let life = (self.settings.lease * 4).as_millis().to_string();
+        let args = vec![seq.to_string(), life];
+        let _ = self.run(self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
+    }
+
+    async fn fill(&self, key: &Key, entry: &Entry, lease: Lease) {
+        let Some((value, life)) = envelope::pack(key, entry, self.settings.packing, self.clock.now()) else { return };
+        if entry.content().body.len() > self.settings.packing.max_body {
+            return;
+        }
+        let plain = Names::new(&self.settings.prefix, key, PLAIN);
+        let varies = !entry.selecting().names().is_empty();
+        let variant = if varies { Names::variant(entry.selecting()) } else { PLAIN.to_owned() };
+        let names = Names::new(&self.settings.prefix, key, &variant);
+        // The lease was taken where the look-up was: at the variant, or where none was known yet.
+        let token = lease.spend();
+        let pointer = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
+        for lease in [names.lease.clone(), plain.lease.clone()] {
+            let keys =
+                vec![names.value.clone(), lease, names.of("t"), names.of("s"), names.of("w"), plain.value.clone()];
+            let args: Vec<fred::types::Value> = vec![
+                token.clone().into(),
+                entry.born().to_string().into(),
+                life.as_millis().to_string().into(),
+                value.clone().into(),
+                self.channel.clone().into(),
+                said(key).into(),
+                pointer.clone().into(),
+            ];
+            let fill = self.fill.evalsha_with_reload::<usize, _, _>(self.pool.next(), keys, args);
+            let Some(result) = self.run(fill).await else { return };
+            self.metrics.filled(result).inc();
+            if result != 0 || !varies {
+                return;
+            }
+        }
+    }
+}
+
+/// What the wake channel calls a key.
+fn said(key: &Key) -> String {
+    format!("{:032x}", xxh3_128(key.as_bytes()))
+}
+
+fn write_pointer(names: &[HeaderName]) -> String {
+    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    format!("MPNV1 {}", names.join(","))
+}
+
+fn pointer(value: &[u8]) -> Option<Vec<HeaderName>> {
+    let names = value.strip_prefix(POINTER)?;
+    names.split(|&b| b == b',').map(|name| HeaderName::from_bytes(name).ok()).collect()
+}
+
+impl Remote for Redis {
+    fn look_up<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Found> {
+        self.0.look_up(query).boxed()
+    }
+
+    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, lease: Lease) -> BoxFuture<'a, ()> {
+        self.0.fill(key, entry, lease).boxed()
+    }
+
+    fn forget<'a>(&'a self, key: &'a Key, seq: Seq) -> BoxFuture<'a, ()> {
+        self.0.forget(key, seq).boxed()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let (pool, subscriber) = (self.0.pool.clone(), self.0.subscriber.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = tokio::join!(pool.quit(), subscriber.quit());
+            });
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What runs in Redis as one step. All keys of one cache key share one hash slot.
+
+/// The value, or else the lease, in one round trip.
+///
+/// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value,
+/// 1 to ask for the lease although there is a value.
+/// Returns a state (1 value, 2 uncacheable, 3 lease taken, 4 somebody else has it), the value or
+/// '', and its time to live in milliseconds.
+pub(super) const LOOK: &str = r"
+local value, left = '', -2
+local length = redis.pcall('STRLEN', KEYS[1])
+if type(length) == 'table' or length > tonumber(ARGV[3]) then
+  -- Neither written by an instance nor fit to be read.
+  redis.call('UNLINK', KEYS[1])
+elseif length > 0 then
+  value, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
+  if ARGV[4] ~= '1' then return {1, value, left} end
+end
+if redis.call('EXISTS', KEYS[3]) == 1 then return {2, '', -2} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {3, value, left} end
+redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
+return {4, '', -2}
+";
+
+/// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease
+/// and wakes who waits.
+///
+/// KEYS: value, lease, tombstone, variants, waiters, pointer. ARGV: token, born, milliseconds to
+/// live, value, wake channel, what to say there, pointer ('' for none).
+/// Returns 1 if stored, 0 if the lease was lost, 2 if purged.
+pub(super) const FILL: &str = r"
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local stored = 1
+if tonumber(redis.call('GET', KEYS[3]) or '0') > tonumber(ARGV[2]) then
+  stored = 2
+else
+  local written = redis.pcall('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
+  if written.err then
+    stored = 3
+  else
+    redis.call('SADD', KEYS[4], KEYS[1])
+    if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[4], ARGV[3]) end
+    if ARGV[7] ~= '' then
+      redis.call('SET', KEYS[6], ARGV[7], 'PX', ARGV[3])
+      redis.call('SADD', KEYS[4], KEYS[6])
+    end
+  end
+end
+redis.call('DEL', KEYS[2])
+if redis.call('DEL', KEYS[5]) == 1 then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+return stored
+";
+
+/// Frees a lease and wakes who waits.
+///
+/// KEYS: lease, marker, waiters. ARGV: token, milliseconds that the key counts as uncacheable (0 for
+/// not at all), wake channel, what to say there.
+pub(super) const RELEASE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if ARGV[2] ~= '0' then redis.call('SET', KEYS[2], '1', 'PX', ARGV[2]) end
+if redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+return 1
+";
+
+/// Deletes every variant of a key and its leases, and refuses fills that began before.
+///
+/// KEYS: variants, tombstone, marker. ARGV: number of the purge, milliseconds that a fill may be
+/// under way.
+pub(super) const PURGE: &str = r"
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('UNLINK', name) end
+redis.call('DEL', KEYS[1], KEYS[3])
+local old = tonumber(redis.call('GET', KEYS[2]) or '0')
+if tonumber(ARGV[1]) > old then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
+return 1
+";
