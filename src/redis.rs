@@ -39,7 +39,7 @@ impl Connections {
         let mut target = Config::from_url(&config.url).map_err(|error| RedisError(error.details().to_owned()))?;
         // A Redis that is down when this instance starts is a Redis to wait for.
         target.fail_fast = false;
-        target.username = config.username.clone();
+        target.username.clone_from(&config.username);
         target.password = config.password.as_ref().map(|password| password.expose().to_owned());
         let mut builder = Builder::from_config(target);
         builder

@@ -243,12 +243,12 @@ impl Shared {
         let last = self.last.lock().clone();
         let line = if last.0 == applied { last.1 } else { String::new() };
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
-        let life = (self.member.heartbeat * PATIENCE).as_millis().to_string();
-        let state = format!("{} {}", applied, env!("CARGO_PKG_VERSION"));
+        let presence = (self.member.heartbeat * PATIENCE).as_millis().to_string();
+        let report = format!("{applied} {}", env!("CARGO_PKG_VERSION"));
         let (era, seq) = (era.to_string(), seq.to_string());
-        let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &state, &life];
-        let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
-        Ok(within(self.member.timeout, beat).await?)
+        let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &report, &presence];
+        let sign = self.beat.evalsha_with_reload(&self.commands, keys, args);
+        Ok(within(self.member.timeout, sign).await?)
     }
 
     /// Applies what the stream has after `known`, up to `target`. What it no longer has counts for

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::bus::{Seq, Subject, Table, Validity};
+pub use crate::bus::Seq;
+use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;
 use crate::policy::request::Demand;
 use crate::policy::reuse::{self, Reuse};

@@ -18,8 +18,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::bus::Seq;
 use crate::clock::Moment;
+use crate::entry::Seq;
 use crate::entry::{Content, Entry, Provenance};
 use crate::key::Key;
 use crate::policy::storability::Lifetimes;
@@ -290,7 +290,7 @@ mod tests {
             let (value, life) = pack(&key("/a"), &packed, PACKING, at(10)).unwrap();
             assert!(value.len() < 1500, "compressed");
             // Read on an instance whose clock shows something else, 20 seconds later.
-            let left = life - Duration::from_secs(20);
+            let left = life.checked_sub(Duration::from_secs(20)).unwrap();
             let entry = unpack(&key("/a"), &value, left, PACKING, at(5000)).unwrap();
             assert_eq!(entry.content().body, body);
             assert_eq!(entry.content().headers, packed.content().headers);
@@ -333,7 +333,10 @@ mod tests {
         let (value, life) = pack(&key("/a"), &entry(vec![0; 1 << 20]), PACKING, at(0)).unwrap();
         let small = Packing { max_body: (1 << 20) - 1, ..PACKING };
         assert_eq!(unpack(&key("/a"), &value, life, small, at(0)).unwrap_err(), Damage::TooLarge);
-        assert_eq!(body(&zstd::bulk::compress(&[0; 1 << 20], LEVEL).unwrap(), COMPRESSED, 100), Err(Damage::TooLarge));
+        assert_eq!(
+            body(&zstd::bulk::compress(&vec![0; 1 << 20], LEVEL).unwrap(), COMPRESSED, 100),
+            Err(Damage::TooLarge)
+        );
     }
 
     proptest! {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use http::header::{HeaderMap, HeaderName};
 
-use crate::bus::Seq;
 use crate::entry::Entry;
+use crate::entry::Seq;
 use crate::key::Key;
 
 pub use redis::{Redis, Settings};

@@ -61,9 +61,9 @@ pub(super) const RULES: &[Rule] = &[
         ..NOTHING
     },
     Rule {
-        who: Who::AllBut(&["l2", "bus"]),
+        who: Who::AllBut(&["l2", "bus", "redis"]),
         crates: &["fred"],
-        why: "only l2 and bus name fred, so that it stays replaceable",
+        why: "only redis, l2 and bus name fred, so that it stays replaceable",
         ..NOTHING
     },
     Rule {
