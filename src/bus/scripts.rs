@@ -28,7 +28,7 @@ return {era, seq}
 ///
 /// KEYS: head, records, instances, seen. ARGV: channel, the caller's era, the number it has applied,
 /// the record it has there ('' if unknown), its id, its state, milliseconds until it counts as gone.
-/// Returns era and seq.
+/// Returns era, seq and the instances with their states.
 pub(super) const BEAT: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
@@ -55,5 +55,5 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
   redis.call('HDEL', KEYS[3], gone)
   redis.call('ZREM', KEYS[4], gone)
 end
-return {era, seq}
+return {era, seq, redis.call('HGETALL', KEYS[3])}
 ";

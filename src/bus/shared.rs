@@ -5,11 +5,13 @@
 //! raised makes every number of the era before smaller, so entries of an older era are unborn by
 //! plain comparison.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface, StreamsInterface};
+use fred::interfaces::{ClientLike, EventInterface, HashesInterface, PubsubInterface, StreamsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -82,6 +84,30 @@ pub struct Shared {
     last: Mutex<(Seq, String)>,
     /// Records that could not be appended.
     owed: Mutex<Vec<Record>>,
+    /// What the others were told that is applied here.
+    reported: AtomicU64,
+    fleet: Mutex<Fleet>,
+}
+
+/// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
+/// there: who was seen a moment ago is waited for.
+#[derive(Default)]
+struct Fleet(HashMap<String, (Seq, Instant)>);
+
+impl Fleet {
+    /// Takes note of the registry: id, and a state that begins with what is applied there.
+    fn meet(&mut self, registry: HashMap<String, String>) {
+        for (id, state) in registry {
+            let applied = state.split(' ').next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
+            self.0.insert(id, (applied, Instant::now()));
+        }
+    }
+
+    /// Who was seen within `span`, and what each had applied.
+    fn alive(&mut self, span: Duration) -> Vec<(String, Seq)> {
+        self.0.retain(|_, (_, seen)| seen.elapsed() < span);
+        self.0.iter().map(|(id, (applied, _))| (id.clone(), *applied)).collect()
+    }
 }
 
 struct Keys {
@@ -117,6 +143,8 @@ impl Shared {
             keys: Keys::new(&member.prefix),
             last: Mutex::default(),
             owed: Mutex::default(),
+            reported: AtomicU64::new(0),
+            fleet: Mutex::default(),
             member,
         })
     }
@@ -189,16 +217,14 @@ impl Shared {
         let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
         let (Some(era), Some(seq)) = (number(), number()) else { return };
         let heard = compose(era, seq);
-        if heard <= log.applied() {
-            return;
+        if heard == log.applied() + 1
+            && let Some(line) = parts.next()
+        {
+            self.apply(log, heard, line, clock.now());
         }
-        match parts.next() {
-            Some(line) if heard == log.applied() + 1 => {
-                self.apply(log, heard, line, clock.now());
-                // The others wait for this instance's receipt.
-                self.check(log, clock).await;
-            }
-            _ => self.check(log, clock).await,
+        // What is missing is in the stream, and what was applied is waited for by whoever purged.
+        if heard > self.reported.load(Ordering::Relaxed) {
+            self.check(log, clock).await;
         }
     }
 
@@ -248,7 +274,10 @@ impl Shared {
         let (era, seq) = (era.to_string(), seq.to_string());
         let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &report, &presence];
         let sign = self.beat.evalsha_with_reload(&self.commands, keys, args);
-        Ok(within(self.member.timeout, sign).await?)
+        let (era, seq, instances): (u64, u64, HashMap<String, String>) = within(self.member.timeout, sign).await?;
+        self.reported.fetch_max(applied, Ordering::Relaxed);
+        self.fleet.lock().meet(instances);
+        Ok((era, seq))
     }
 
     /// Applies what the stream has after `known`, up to `target`. What it no longer has counts for
@@ -262,8 +291,7 @@ impl Shared {
         while next <= target {
             let from = format!("{next}-0");
             let page = self.commands.xrange_values(&self.keys.records, from, "+", Some(PAGE));
-            let page: Vec<(String, std::collections::HashMap<String, String>)> =
-                within(self.member.timeout, page).await?;
+            let page: Vec<(String, HashMap<String, String>)> = within(self.member.timeout, page).await?;
             let records = page.into_iter().filter_map(|(id, mut fields)| {
                 let seq: u64 = id.split('-').next()?.parse().ok()?;
                 Some((seq, fields.remove("r")?))
@@ -289,14 +317,11 @@ impl Shared {
 
     /// The live instances and what each has applied.
     pub async fn instances(&self) -> Result<Vec<(String, Seq)>, Unreachable> {
-        use fred::interfaces::HashesInterface;
         let all = self.commands.hgetall(self.keys.instances.as_str());
-        let all: std::collections::HashMap<String, String> = within(self.member.timeout, all).await?;
-        let instances = all.into_iter().map(|(id, state)| {
-            let applied = state.split(' ').next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
-            (id, applied)
-        });
-        Ok(instances.collect())
+        let instances = within(self.member.timeout, all).await?;
+        let mut fleet = self.fleet.lock();
+        fleet.meet(instances);
+        Ok(fleet.alive(self.member.heartbeat * PATIENCE))
     }
 
     /// When everybody has applied `seq`, or `deadline` has passed: who has, and who has not.

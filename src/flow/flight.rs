@@ -9,6 +9,7 @@ use http::header::HeaderMap;
 use crate::bus::Seq;
 use crate::clock::Moment;
 use crate::coalesce;
+use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
@@ -48,6 +49,8 @@ pub(super) struct Head {
     pub(super) confirmed: bool,
     /// Why it is shared without being stored.
     pub(super) not_stored: Option<Reason>,
+    /// What the fleet had stored: no fetch was needed.
+    pub(super) found: Option<Arc<Entry>>,
 }
 
 /// Why a shared fetch has no response for anyone.

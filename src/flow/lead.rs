@@ -127,6 +127,9 @@ impl Proxy {
         body: Reader,
         role: Role,
     ) -> Answer {
+        if let Some(entry) = &head.found {
+            return Self::hit(visit, Arc::clone(route), entry, self.clock.now(), Outcome::Hit);
+        }
         let outcome = match (role, head.not_stored, head.confirmed) {
             (Role::Follower, ..) => Outcome::Coalesced,
             (Role::Leader, Some(_), _) => Outcome::Uncacheable,

@@ -34,6 +34,7 @@ impl Fetch {
             received: arrived.received,
             confirmed: true,
             not_stored: judged.as_ref().err().copied(),
+            found: None,
         });
         let landing = share(leader, Arc::clone(&head), content.body.clone());
         match judged {

@@ -76,6 +76,7 @@ impl Fetch {
             received,
             confirmed: false,
             not_stored: None,
+            found: None,
         }
     }
 
@@ -153,11 +154,24 @@ impl Fetch {
         Fetched::NotStored
     }
 
-    /// L2 has it: as good as a fetch.
-    pub(super) fn share_stored(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
-        // Followers look into L1 again when the leader lets go.
-        let _ = self.proxy.l1.store(&self.key, entry, self.proxy.clock.now());
-        drop(leader);
+    /// The fleet has it: as good as a fetch.
+    pub(super) fn share_found(&self, leader: Leader, entry: Arc<Entry>) -> Fetched {
+        let now = self.proxy.clock.now();
+        let _ = self.proxy.l1.store(&self.key, &entry, now);
+        let content = entry.content();
+        let head = Head {
+            status: content.status,
+            headers: content.headers.clone(),
+            length: Some(content.body.len() as u64),
+            selecting: entry.selecting().clone(),
+            tags: entry.tags().to_vec(),
+            initial_age: entry.age(now),
+            received: now,
+            confirmed: false,
+            not_stored: None,
+            found: Some(Arc::clone(&entry)),
+        };
+        drop(share(leader, Arc::new(head), content.body.clone()));
         Fetched::Stored
     }
 
@@ -181,6 +195,7 @@ impl Fetch {
             received,
             confirmed: false,
             not_stored: Some(reason),
+            found: None,
         };
         let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
         self.pump(filling, body).await;

@@ -45,8 +45,8 @@ http = "127.0.0.1:1"
         r#"millpond.toml:6:2: unknown key "lisen" at the top level; did you mean "listen"?"#,
     ),
     (
-        r#"$SOUND[redis]
-"#,
+        "$SOUND[redis]
+",
         r#"millpond.toml:6:1: missing "url" in redis; add for example url = "redis://127.0.0.1:6379""#,
     ),
     (

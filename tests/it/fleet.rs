@@ -10,7 +10,7 @@ fn lasting(body: &str) -> Reply {
     Reply::ok().header("cache-control", "max-age=600").header("surrogate-key", "t").body(body.to_owned())
 }
 
-async fn instance(origin: &Origin, redis: &Redis) -> Proxy {
+pub(crate) async fn instance(origin: &Origin, redis: &Redis) -> Proxy {
     let section = format!(
         "[redis]\nurl = '{}'\ntimeout = '1s'\n[invalidation]\nheartbeat = '100ms'\nmax_unsynced = '10s'\n",
         redis.url()

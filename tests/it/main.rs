@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test ends by a panic")]
 
 mod architecture;
+mod checker;
 mod coalescing;
 mod fleet;
 mod forwarding;
