@@ -190,6 +190,7 @@ impl Shared {
         let mut reconnected = self.subscriber.reconnect_rx();
         let mut ticks = interval(self.member.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut subscribed = false;
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -199,16 +200,23 @@ impl Shared {
                     Err(RecvError::Closed) => return,
                 },
                 // A new connection knows of no subscription.
-                _ = reconnected.recv() => self.subscribe().await,
-                _ = ticks.tick() => self.check(log, clock).await,
+                _ = reconnected.recv() => subscribed = self.subscribe().await,
+                _ = ticks.tick() => {
+                    if !subscribed {
+                        subscribed = self.subscribe().await;
+                    }
+                    self.check(log, clock).await;
+                }
             }
         }
     }
 
-    async fn subscribe(&self) {
-        if let Err(error) = within(self.member.heartbeat, self.subscriber.subscribe(self.keys.channel.as_str())).await {
+    async fn subscribe(&self) -> bool {
+        let subscribed = within(self.member.timeout, self.subscriber.subscribe(self.keys.channel.as_str())).await;
+        if let Err(error) = &subscribed {
             tracing::debug!(%error, "cannot subscribe to the invalidation log");
         }
+        subscribed.is_ok()
     }
 
     /// Takes a message: the next record, or a reason to look at the log.

@@ -80,7 +80,7 @@ impl Fetch {
     /// follower, while it arrives.
     pub(super) async fn run(mut self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
         match self.ask_fleet().await {
-            Found::Stored(entry) => return self.share_found(leader, entry),
+            Found::Stored(entry) => return self.share_found(leader, &entry),
             Found::Lead(lease, stale) => {
                 self.lease = Mutex::new(Some(lease));
                 self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));

@@ -155,9 +155,9 @@ impl Fetch {
     }
 
     /// The fleet has it: as good as a fetch.
-    pub(super) fn share_found(&self, leader: Leader, entry: Arc<Entry>) -> Fetched {
+    pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
         let now = self.proxy.clock.now();
-        let _ = self.proxy.l1.store(&self.key, &entry, now);
+        let _ = self.proxy.l1.store(&self.key, entry, now);
         let content = entry.content();
         let head = Head {
             status: content.status,
@@ -169,7 +169,7 @@ impl Fetch {
             received: now,
             confirmed: false,
             not_stored: None,
-            found: Some(Arc::clone(&entry)),
+            found: Some(Arc::clone(entry)),
         };
         drop(share(leader, Arc::new(head), content.body.clone()));
         Fetched::Stored

@@ -141,18 +141,22 @@ impl Redis {
 async fn listen(shared: Arc<Shared>) {
     let mut messages = shared.subscriber.message_rx();
     let mut reconnected = shared.subscriber.reconnect_rx();
+    let mut subscribed = false;
     loop {
+        if !subscribed {
+            // Without it waiters look again from time to time.
+            let subscribe = shared.subscriber.subscribe(shared.channel.as_str());
+            subscribed = matches!(timeout(DOUBT, subscribe).await, Ok(Ok(())));
+            shared.waiters.wake_all();
+        }
         tokio::select! {
+            () = tokio::time::sleep(DOUBT), if !subscribed => {}
             message = messages.recv() => match message {
                 Ok(message) => shared.waiters.wake(message.value.as_str().as_deref().unwrap_or_default()),
                 Err(RecvError::Lagged(_)) => shared.waiters.wake_all(),
                 Err(RecvError::Closed) => return,
             },
-            _ = reconnected.recv() => {
-                // Without it waiters look again from time to time.
-                let _ = timeout(DOUBT, shared.subscriber.subscribe(shared.channel.as_str())).await;
-                shared.waiters.wake_all();
-            }
+            _ = reconnected.recv() => subscribed = false,
         }
     }
 }

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::support::origin::{Origin, Reply};
 use super::support::proxy::Proxy;
@@ -117,12 +119,12 @@ impl Run {
 
 fn report(what: &str, seen: &Seen, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     println!(
         "checker: {what}: {} purges with all receipts, p50 {:.1} ms, p99 {:.1} ms; {} answers, {} from memory; {} violations",
         times.len(),
-        at(0.5).as_secs_f64() * 1e3,
-        at(0.99).as_secs_f64() * 1e3,
+        at(50).as_secs_f64() * 1e3,
+        at(99).as_secs_f64() * 1e3,
         seen.answers,
         seen.hits,
         seen.violations.len()
@@ -141,7 +143,7 @@ async fn after_a_purge_with_all_receipts_no_instance_serves_an_older_version() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b1_the_same_while_subscriptions_are_cut_at_random() {
     let cut = async |redis: &Redis, round: u64| {
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             redis.ask("CLIENT KILL TYPE pubsub").await;
         }
     };

@@ -147,7 +147,7 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
     };
     for (count, language) in [(1, "de"), (2, "en")] {
         assert_eq!(ask(&one, language).await.text(), big);
-        one.reaches(&format!("l2_fills_total{{result=\"stored\"}}"), count).await;
+        one.reaches("l2_fills_total{result=\"stored\"}", count).await;
     }
     for language in ["de", "en"] {
         let answer = ask(&two, language).await;
@@ -258,4 +258,76 @@ async fn g1_a_frozen_redis_costs_a_miss_no_more_than_its_budget() {
     }
     redis.thaw();
     one.is_synced(true).await;
+}
+
+#[tokio::test]
+async fn c1_what_redis_keeps_for_200_ms_more_is_fresh_here_for_200_ms_more() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!(body(&one).await, "v1");
+    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let key = redis.ask("KEYS *:v:-").await.lines().last().unwrap().to_owned();
+    // After its ten minutes it is kept for an hour, to be validated. What runs out here is the clock
+    // of Redis; those of the instances stand still.
+    redis.ask(&format!("PEXPIRE {key} 3600400")).await;
+    let answer = two.client().get("/a").header("host", "h").send().await;
+    assert_eq!((answer.text(), answer.cache_status().ttl), ("v1", Some(0)));
+    assert_eq!(origin.hits("/a"), 1);
+    two.pass(Duration::from_millis(400));
+    redis.ask(&format!("PEXPIRE {key} 3600000")).await;
+    assert!(!two.client().get("/a").header("host", "h").send().await.cache_status().hit);
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn d1_a_fetch_that_outlives_its_lease_neither_frees_nor_overwrites_what_came_after() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let section = |url: &str| {
+        format!("[redis]\nurl = '{url}'\ntimeout = '1s'\nlease = '300ms'\n[invalidation]\nheartbeat = '100ms'\n")
+    };
+    let mut fleet = Vec::new();
+    for _ in 0..3 {
+        let proxy = Proxy::start(&origin).section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    let gate = origin.hold("/a");
+    let first = fleet[0].client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    // It waits for the lease to end, and then fetches itself.
+    let second = fleet[1].client().get("/a").header("host", "h").start().await;
+    gate.arrived(2).await;
+    gate.release_one();
+    assert_eq!(first.rest().await.unwrap(), "v1");
+    fleet[0].reaches("l2_fills_total{result=\"lease-lost\"}", 1).await;
+    origin.set("/a", lasting("v2"));
+    gate.release();
+    second.rest().await.unwrap();
+    fleet[1].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let asked = origin.hits("/a");
+    assert_eq!(body(&fleet[2]).await, body(&fleet[1]).await);
+    assert_eq!(origin.hits("/a"), asked);
+}
+
+#[tokio::test]
+async fn a15_a_fill_that_a_hung_redis_executes_late_is_never_served_after_the_purge_has_come_through() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let gate = origin.hold("/a");
+    let first = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    redis.freeze();
+    gate.release();
+    assert_eq!(first.rest().await.unwrap(), "v1");
+    // The fill has timed out here, and sits in the socket there.
+    one.reaches("l2_faults_total", 1).await;
+    origin.set("/a", lasting("v2"));
+    let ask = one.admin().ask("POST", "/purge").header("content-type", "application/json");
+    assert_eq!(ask.body(r#"{"url": "http://h/a"}"#).send().await.status, 503);
+    redis.thaw();
+    two.answers("v2").await;
+    assert_eq!((body(&one).await, body(&two).await), ("v2".into(), "v2".into()));
 }
