@@ -7,8 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::admin::{Check, Control, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt};
-use crate::bus::{Pattern, Seq};
+use crate::admin::{Check, Control, Member, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt};
+use crate::bus::{Instance, Pattern, Seq};
 use crate::config::{self, Config};
 use crate::flow::{self, Proxy};
 use crate::telemetry::LogHandle;
@@ -122,6 +122,24 @@ impl Control for Controls {
         }
     }
 
+    async fn fleet(&self) -> Result<Vec<Member>, String> {
+        let Some(shared) = self.proxy.log().shared() else {
+            return Err("this instance is by itself: there is no [redis]".into());
+        };
+        let instances = shared.instances().await.map_err(|fault| fault.to_string())?;
+        let newest = instances.iter().map(|(_, instance)| instance.applied).max().unwrap_or_default();
+        let member = |(id, instance): (String, Instance)| Member {
+            this: id == shared.id(),
+            instance: id,
+            version: instance.version,
+            applied: instance.applied,
+            lag: newest - instance.applied,
+            requests: instance.requests,
+            hit_ratio: ratio(instance.hits, instance.requests),
+        };
+        Ok(instances.into_iter().map(member).collect())
+    }
+
     async fn purge(&self, order: PurgeOrder) -> Result<PurgeReport, PurgeFault> {
         self.metrics.purges.with_label_values(&[order.target.kind().as_str()]).inc();
         let patterns = self.patterns(&order.target)?;
@@ -147,10 +165,17 @@ impl Controls {
         let deadline = Instant::now() + wait.unwrap_or_default();
         let found = shared.receipts(seq, deadline).await;
         let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
-        let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, applied)| *applied >= seq);
-        let receipts = done.into_iter().map(|(instance, applied)| Receipt { instance, applied }).collect();
+        let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, instance)| instance.applied >= seq);
+        let receipts =
+            done.into_iter().map(|(id, instance)| Receipt { instance: id, applied: instance.applied }).collect();
         Ok((receipts, missing.into_iter().map(|(instance, _)| instance).collect()))
     }
+}
+
+/// `part` of `all`, to three places.
+fn ratio(part: u64, all: u64) -> Option<f64> {
+    let thousandths = part.saturating_mul(1000).checked_div(all)?;
+    u32::try_from(thousandths).ok().map(|thousandths| f64::from(thousandths) / 1000.0)
 }
 
 impl From<flow::PurgeFault> for PurgeFault {

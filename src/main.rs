@@ -31,6 +31,8 @@ enum Command {
     Demo(cli::demo::DemoArgs),
     /// Invalidate stored responses in a running instance.
     Purge(cli::purge::PurgeArgs),
+    /// List the instances of a fleet.
+    Fleet(cli::fleet::FleetArgs),
     /// Ask a running instance whether it is ready, for container health checks.
     Health(cli::health::HealthArgs),
 }
@@ -63,6 +65,7 @@ async fn execute(command: Command) -> Exit {
         Command::Schema => cli::check::schema(&mut out),
         Command::Demo(args) => Ok(cli::demo::demo(args).await),
         Command::Purge(args) => cli::purge::run(&args, &mut out, &mut err).await,
+        Command::Fleet(args) => cli::fleet::run(&args, &mut out, &mut err).await,
         Command::Health(args) => cli::health::run(&args, &mut out).await,
     };
     // What can not be printed was asked for in vain.

@@ -154,6 +154,9 @@ impl Server {
             let _ = admin.await;
         }
         self.follower.abort();
+        if let Some(shared) = self.controls.proxy.log().shared() {
+            shared.close().await;
+        }
         self.access.flush(FLUSH_DEADLINE).await;
         cut
     }
@@ -174,7 +177,7 @@ fn remote(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Box<dyn R
 }
 
 /// This instance's end of the fleet's log, if it is part of a fleet.
-fn fleet(config: &Config, metrics: &Metrics) -> Result<Option<Shared>, StartError> {
+fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, StartError> {
     let Some(redis) = &config.redis else { return Ok(None) };
     let connections = Connections::new(redis)?;
     let member = Membership {
@@ -183,6 +186,10 @@ fn fleet(config: &Config, metrics: &Metrics) -> Result<Option<Shared>, StartErro
         max_records: config.invalidation.max_records,
         timeout: redis.timeout,
         heartbeat: config.invalidation.heartbeat,
+        traffic: {
+            let metrics = Arc::clone(metrics);
+            Arc::new(move || metrics.traffic())
+        },
         beats: metrics.invalidation_beats.clone(),
         missed_beats: metrics.invalidation_missed_beats.clone(),
     };

@@ -19,6 +19,9 @@ pub trait Control: Send + Sync + 'static {
     /// Changes the level of diagnostics; the error says what is wrong with `level`.
     fn set_log_level(&self, level: &str) -> Result<(), String>;
 
+    /// The instances of the fleet; the error says why they cannot be listed.
+    fn fleet(&self) -> impl Future<Output = Result<Vec<Member>, String>> + Send;
+
     /// Carries out a purge. Runs in a task of its own: it goes on when the client leaves.
     fn purge(&self, order: PurgeOrder) -> impl Future<Output = Result<PurgeReport, PurgeFault>> + Send;
 }
@@ -42,6 +45,25 @@ pub struct Check {
     pub ok: bool,
     /// In words, for an operator.
     pub detail: String,
+}
+
+/// One instance of a fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub instance: String,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    /// Its version of Millpond.
+    pub version: String,
+    /// The number up to which it has applied all invalidations.
+    pub applied: u64,
+    /// How many invalidations the instance that is furthest has applied and this one has not.
+    pub lag: u64,
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// The part of them that it answered from memory; `None` before the first.
+    pub hit_ratio: Option<f64>,
 }
 
 /// A purge that somebody asked for, checked for form.

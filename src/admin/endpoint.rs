@@ -22,6 +22,7 @@ enum Endpoint {
     Health,
     Readiness,
     Config,
+    Fleet,
     LogLevel,
     Purge,
 }
@@ -32,6 +33,7 @@ impl Endpoint {
         ("/healthz", Self::Health),
         ("/readyz", Self::Readiness),
         ("/config", Self::Config),
+        ("/fleet", Self::Fleet),
         ("/log-level", Self::LogLevel),
         ("/purge", Self::Purge),
     ];
@@ -42,7 +44,7 @@ impl Endpoint {
 
     const fn methods(self) -> &'static str {
         match self {
-            Self::Metrics | Self::Health | Self::Readiness | Self::Config => "GET, HEAD",
+            Self::Metrics | Self::Health | Self::Readiness | Self::Config | Self::Fleet => "GET, HEAD",
             Self::LogLevel => "PUT",
             Self::Purge => "POST",
         }
@@ -88,6 +90,12 @@ impl<C: Control> Desk<C> {
                 Ok(json(status, &readiness))
             }
             Endpoint::Config => Ok(answer(StatusCode::OK, TEXT, self.control.effective_config())),
+            Endpoint::Fleet => match self.control.fleet().await {
+                Ok(members) => Ok(json(StatusCode::OK, &members)),
+                Err(error) => {
+                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error, "see /readyz for the state of Redis"))
+                }
+            },
             Endpoint::LogLevel => self.set_log_level(peer, &body?),
             Endpoint::Purge => self.purge(peer, &body?).await,
         }

@@ -22,7 +22,9 @@ mod refusal;
 mod scrape;
 mod server;
 
-pub use control::{Check, Control, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt, TargetKind};
+pub use control::{
+    Check, Control, Member, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt, TargetKind,
+};
 pub use order::{MAX_WAIT, OrderError};
 pub use refusal::Problem;
 pub use server::serve;

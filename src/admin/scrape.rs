@@ -41,7 +41,7 @@ impl Scrape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::control::{PurgeFault, PurgeOrder, PurgeReport, Readiness};
+    use crate::admin::control::{Member, PurgeFault, PurgeOrder, PurgeReport, Readiness};
     use futures_util::future::{join, join_all};
     use std::sync::mpsc;
 
@@ -57,6 +57,10 @@ mod tests {
             turn.recv().expect("the test holds the other end");
             (self.made.fetch_add(1, Ordering::SeqCst) + 1).to_string()
         }
+        async fn fleet(&self) -> Result<Vec<Member>, String> {
+            unreachable!()
+        }
+
         fn readiness(&self) -> Readiness {
             unreachable!("not asked for")
         }

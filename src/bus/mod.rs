@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::clock::Moment;
 use crate::policy::tags::Tag;
 
-pub use shared::{Membership, Shared, Unreachable};
+pub use shared::{Instance, Membership, Shared, Unreachable};
 pub use table::Table;
 
 /// A position in the log. The first record has 1; 0 is before all.

@@ -6,12 +6,15 @@
 //! plain comparison.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, EventInterface, HashesInterface, PubsubInterface, StreamsInterface};
+use fred::interfaces::{
+    ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface, StreamsInterface,
+};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -53,8 +56,36 @@ impl From<Error> for Unreachable {
     }
 }
 
+/// What an instance says of itself with each heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// The number up to which it has applied all invalidations.
+    pub applied: Seq,
+    /// Its version of Millpond.
+    pub version: String,
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// Those of them that it answered from memory.
+    pub hits: u64,
+}
+
+impl Instance {
+    fn write(&self) -> String {
+        format!("{} {} {} {}", self.applied, self.version, self.requests, self.hits)
+    }
+
+    /// Reads what an instance of any version wrote: what is missing counts as nothing.
+    fn read(text: &str) -> Self {
+        let mut parts = text.split(' ');
+        let applied = parts.next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
+        let version = parts.next().unwrap_or_default().to_owned();
+        let mut number = || parts.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        Self { applied, version, requests: number(), hits: number() }
+    }
+}
+
 /// How an instance takes part.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Membership {
     /// The name of this instance, no other's.
     pub id: String,
@@ -66,10 +97,19 @@ pub struct Membership {
     pub timeout: Duration,
     /// How often it compares itself with the log.
     pub heartbeat: Duration,
+    /// Requests answered so far, and those of them from memory.
+    pub traffic: Arc<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Counts the comparisons that succeeded.
     pub beats: IntCounter,
     /// Counts those that Redis did not answer.
     pub missed_beats: IntCounter,
+}
+
+impl Membership {
+    fn describe(&self) -> Instance {
+        let (requests, hits) = (self.traffic)();
+        Instance { applied: 0, version: env!("CARGO_PKG_VERSION").to_owned(), requests, hits }
+    }
 }
 
 /// This instance's end of the shared log.
@@ -92,21 +132,22 @@ pub struct Shared {
 /// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
 /// there: who was seen a moment ago is waited for.
 #[derive(Default)]
-struct Fleet(HashMap<String, (Seq, Instant)>);
+struct Fleet(HashMap<String, (Instance, Instant)>);
 
 impl Fleet {
-    /// Takes note of the registry: id, and a state that begins with what is applied there.
+    /// Takes note of the registry.
     fn meet(&mut self, registry: HashMap<String, String>) {
-        for (id, state) in registry {
-            let applied = state.split(' ').next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
-            self.0.insert(id, (applied, Instant::now()));
+        for (id, report) in registry {
+            self.0.insert(id, (Instance::read(&report), Instant::now()));
         }
     }
 
-    /// Who was seen within `span`, and what each had applied.
-    fn alive(&mut self, span: Duration) -> Vec<(String, Seq)> {
+    /// Who was seen within `span`, in the order of their names.
+    fn alive(&mut self, span: Duration) -> Vec<(String, Instance)> {
         self.0.retain(|_, (_, seen)| seen.elapsed() < span);
-        self.0.iter().map(|(id, (applied, _))| (id.clone(), *applied)).collect()
+        let mut alive: Vec<_> = self.0.iter().map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
+        alive.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        alive
     }
 }
 
@@ -278,7 +319,7 @@ impl Shared {
         let line = if last.0 == applied { last.1 } else { String::new() };
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
         let presence = (self.member.heartbeat * PATIENCE).as_millis().to_string();
-        let report = format!("{applied} {}", env!("CARGO_PKG_VERSION"));
+        let report = Instance { applied, ..self.member.describe() }.write();
         let (era, seq) = (era.to_string(), seq.to_string());
         let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &report, &presence];
         let sign = self.beat.evalsha_with_reload(&self.commands, keys, args);
@@ -323,8 +364,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The live instances and what each has applied.
-    pub async fn instances(&self) -> Result<Vec<(String, Seq)>, Unreachable> {
+    /// The live instances by their ids.
+    pub async fn instances(&self) -> Result<Vec<(String, Instance)>, Unreachable> {
         let all = self.commands.hgetall(self.keys.instances.as_str());
         let instances = within(self.member.timeout, all).await?;
         let mut fleet = self.fleet.lock();
@@ -333,19 +374,29 @@ impl Shared {
     }
 
     /// When everybody has applied `seq`, or `deadline` has passed: who has, and who has not.
-    pub async fn receipts(&self, seq: Seq, deadline: Instant) -> Result<Vec<(String, Seq)>, Unreachable> {
+    pub async fn receipts(&self, seq: Seq, deadline: Instant) -> Result<Vec<(String, Instance)>, Unreachable> {
         const LOOK: Duration = Duration::from_millis(2);
         loop {
             let instances = self.instances().await?;
-            if instances.iter().all(|(_, applied)| *applied >= seq) || Instant::now() >= deadline {
+            if instances.iter().all(|(_, instance)| instance.applied >= seq) || Instant::now() >= deadline {
                 return Ok(instances);
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Ends the connections.
+    /// The name of this instance.
+    pub fn id(&self) -> &str {
+        &self.member.id
+    }
+
+    /// Leaves the fleet, so that nobody waits for this instance's receipts, and ends the connections.
     pub async fn close(&self) {
+        let _ = within(self.member.timeout, async {
+            self.commands.hdel::<(), _, _>(self.keys.instances.as_str(), self.member.id.as_str()).await?;
+            self.commands.zrem::<(), _, _>(self.keys.seen.as_str(), self.member.id.as_str()).await
+        })
+        .await;
         let _ = self.commands.quit().await;
         let _ = self.subscriber.quit().await;
     }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod fleet;
 pub mod health;
 pub mod purge;
 pub mod run;

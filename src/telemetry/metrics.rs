@@ -5,6 +5,7 @@ mod registrar;
 #[cfg(test)]
 mod tests;
 
+use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use registrar::Registrar;
@@ -232,6 +233,24 @@ impl Metrics {
             .set(1);
         r.process()?;
         Ok(metrics)
+    }
+
+    /// Requests answered so far, and those of them from memory, over all routes.
+    pub fn traffic(&self) -> (u64, u64) {
+        let families = self.families.requests.collect();
+        let series = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let (mut requests, mut hits) = (0, 0);
+        for metric in series {
+            // A counter of whole numbers is shown as a float, exact up to 2 to the power of 53.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole numbers")]
+            let count = metric.get_counter().get_value() as u64;
+            requests += count;
+            let outcome = metric.get_label().iter().find(|label| label.name() == "outcome");
+            if outcome.is_some_and(|outcome| outcome.value() == Outcome::Hit.as_str()) {
+                hits += count;
+            }
+        }
+        (requests, hits)
     }
 
     /// All metrics in the text exposition format 0.0.4.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use millpond::admin::{Check, Control, PurgeFault, PurgeOrder, PurgeReport, Readiness, Receipt};
+use millpond::admin::{Check, Control, Member, PurgeFault, PurgeOrder, PurgeReport, Readiness, Receipt};
 use millpond::config::{Secret, SecretSource};
 use millpond::telemetry::metrics::Metrics;
 use serde_json::Value;
@@ -59,6 +59,18 @@ impl Control for Recorder {
     fn metrics(&self) -> String {
         assert!(!*self.broken.lock().unwrap(), "told to break");
         self.metrics.encode()
+    }
+
+    async fn fleet(&self) -> Result<Vec<Member>, String> {
+        Ok(vec![Member {
+            instance: "a".into(),
+            this: true,
+            version: "0.1.0".into(),
+            applied: 7,
+            lag: 0,
+            requests: 10,
+            hit_ratio: Some(0.5),
+        }])
     }
 
     fn readiness(&self) -> Readiness {

@@ -331,3 +331,27 @@ async fn a15_a_fill_that_a_hung_redis_executes_late_is_never_served_after_the_pu
     two.answers("v2").await;
     assert_eq!((body(&one).await, body(&two).await), ("v2".into(), "v2".into()));
 }
+
+#[tokio::test]
+async fn b7_instances_are_listed_while_they_live_and_receipts_wait_for_no_one_who_left() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    body(&one).await;
+    body(&one).await;
+    let list = async || {
+        let answer = one.admin().get("/fleet").send().await;
+        serde_json::from_str::<Vec<serde_json::Value>>(answer.text()).unwrap()
+    };
+    one.is_synced(true).await;
+    let members = list().await;
+    assert_eq!(members.len(), 2, "{members:?}");
+    let this = members.iter().find(|member| member["this"] == true).unwrap();
+    assert_eq!(
+        (&this["hit_ratio"], &this["lag"], &this["version"]),
+        (&0.5.into(), &0.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    two.stop().await;
+    let report = one.purge(r#"{"all": true, "wait": "5s"}"#).await;
+    assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+}

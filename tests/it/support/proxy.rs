@@ -57,6 +57,13 @@ impl Proxy {
     }
 }
 
+impl Proxy {
+    /// Stops it; returns when it has stopped.
+    pub(crate) async fn stop(self) {
+        soon("the proxy to stop", self.server.stop()).await;
+    }
+}
+
 impl Starting {
     /// The route's cache rules, as in `ttl = '60s', jitter = 0.0`.
     pub(crate) fn cache(mut self, rules: &str) -> Self {
