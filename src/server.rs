@@ -155,7 +155,7 @@ impl Server {
         }
         self.follower.abort();
         if let Some(shared) = self.controls.proxy.log().shared() {
-            shared.close().await;
+            Box::pin(shared.close()).await;
         }
         self.access.flush(FLUSH_DEADLINE).await;
         cut

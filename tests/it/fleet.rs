@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::support::binary::Millpond;
+use super::support::config::ConfigText;
 use super::support::origin::{Origin, Reply};
 use super::support::proxy::Proxy;
 use super::support::redis::Redis;
+use super::support::scrape::Scrape;
 
 fn lasting(body: &str) -> Reply {
     Reply::ok().header("cache-control", "max-age=600").header("surrogate-key", "t").body(body.to_owned())
@@ -354,4 +360,32 @@ async fn b7_instances_are_listed_while_they_live_and_receipts_wait_for_no_one_wh
     two.stop().await;
     let report = one.purge(r#"{"all": true, "wait": "5s"}"#).await;
     assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+}
+
+#[tokio::test]
+async fn d13_the_holder_of_the_lease_is_killed_and_the_others_go_on_after_a_lease_at_most() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let section = format!(
+        "[redis]\nurl = '{}'\ntimeout = '1s'\nlease = '1s'\n[invalidation]\nheartbeat = '100ms'\n",
+        redis.url()
+    );
+    let mut config = ConfigText::for_origin(&origin);
+    config.section(&section);
+    let mut holder = Millpond::run(&config).await;
+    Scrape::until(holder.admin_client(), "invalidation_beats_total", 1).await;
+    let one = Proxy::start(&origin).section(&section).await;
+    one.is_synced(true).await;
+    let gate = origin.hold("/a");
+    let _lost = holder.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    let waiting = one.client().get("/a").header("host", "h").start().await;
+    one.answering(1).await;
+    let killed = Instant::now();
+    holder.process.signal(Signal::SIGKILL);
+    holder.process.exited().await;
+    gate.arrived(2).await;
+    assert!(killed.elapsed() < Duration::from_millis(2_500), "{:?}", killed.elapsed());
+    gate.release();
+    assert_eq!(waiting.rest().await.unwrap(), "v1");
 }
