@@ -303,6 +303,23 @@ mod tests {
         }
     }
 
+    /// What version 1 wrote for [`entry`] with the body "body", ten seconds after its arrival. A rolling
+    /// upgrade has both versions in one Redis; this file never changes, and stays readable or is
+    /// told apart.
+    const VERSION_1: &[u8] = include_bytes!("../../tests/fixtures/envelope-1.bin");
+
+    #[test]
+    fn a16_a_value_of_each_version_is_read_or_told_apart() {
+        let plain = Packing { compress_from: None, ..PACKING };
+        let left = Duration::from_secs(100);
+        let entry = unpack(&key("/a"), &Bytes::from_static(VERSION_1), left, plain, at(0)).unwrap();
+        assert_eq!((&*entry.content().body, entry.born(), entry.route()), (&b"body"[..], 7, "route"));
+        assert_eq!(entry.selecting().fields().count(), 2);
+        let mut next = VERSION_1.to_vec();
+        next[4] += 1;
+        assert_eq!(unpack(&key("/a"), &next.into(), left, plain, at(0)).unwrap_err(), Damage::Version);
+    }
+
     #[test]
     fn what_is_of_no_more_use_is_not_packed() {
         assert!(pack(&key("/a"), &entry("x"), PACKING, at(1_000_000)).is_none());
