@@ -175,6 +175,9 @@ impl Entry {
     /// Whether no invalidation younger than its fetch matches. Costs one atomic load unless the
     /// table changed since the last call.
     pub fn is_valid(&self, url: &str, table: &Table) -> bool {
+        if cfg!(feature = "unfenced") {
+            return true;
+        }
         // The version is read before the check: a record that arrives in between leaves the
         // older version behind, and the next hit checks again.
         let version = table.version();
