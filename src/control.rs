@@ -7,8 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::admin::{Check, Control, Member, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt};
-use crate::bus::{Instance, Pattern, Seq};
+use crate::admin::{
+    Check, Control, Member, Missing, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt,
+};
+use crate::bus::{Instance, Pattern, Seq, position};
 use crate::config::{self, Config};
 use crate::flow::{self, Proxy};
 use crate::telemetry::LogHandle;
@@ -128,12 +130,15 @@ impl Control for Controls {
         };
         let instances = shared.instances().await.map_err(|fault| fault.to_string())?;
         let newest = instances.iter().map(|(_, instance)| instance.applied).max().unwrap_or_default();
+        let last = last_sign(&instances);
         let member = |(id, instance): (String, Instance)| Member {
             this: id == shared.id(),
             instance: id,
             version: instance.version,
-            applied: instance.applied,
+            era: position(instance.applied).0,
+            applied: position(instance.applied).1,
             lag: newest - instance.applied,
+            silent_ms: last.saturating_sub(instance.seen),
             requests: instance.requests,
             hit_ratio: ratio(instance.hits, instance.requests),
         };
@@ -151,25 +156,38 @@ impl Control for Controls {
         let logged = logged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let entries = reclaimed.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let (receipts, missing) = self.receipts(logged, order.wait).await?;
-        Ok(PurgeReport { seq: logged, entries, receipts, missing })
+        let (era, seq) = position(logged);
+        Ok(PurgeReport { era, seq, entries, receipts, missing })
     }
 }
 
 impl Controls {
     /// Who has applied `seq` by now, or within `wait`, and who of the living has not.
-    async fn receipts(&self, seq: Seq, wait: Option<Duration>) -> Result<(Vec<Receipt>, Vec<String>), PurgeFault> {
+    async fn receipts(&self, seq: Seq, wait: Option<Duration>) -> Result<(Vec<Receipt>, Vec<Missing>), PurgeFault> {
         let Some(shared) = self.proxy.log().shared() else {
             // The local log applies a record before it returns, so the one receipt there is to have is here.
-            return Ok((vec![Receipt { instance: INSTANCE.into(), applied: seq }], Vec::new()));
+            return Ok((vec![receipt(INSTANCE.into(), seq)], Vec::new()));
         };
         let deadline = Instant::now() + wait.unwrap_or_default();
         let found = shared.receipts(seq, deadline).await;
         let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        let last = last_sign(&found);
         let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, instance)| instance.applied >= seq);
-        let receipts =
-            done.into_iter().map(|(id, instance)| Receipt { instance: id, applied: instance.applied }).collect();
-        Ok((receipts, missing.into_iter().map(|(instance, _)| instance).collect()))
+        let receipts = done.into_iter().map(|(id, instance)| receipt(id, instance.applied)).collect();
+        let silent = |instance: &Instance| last.saturating_sub(instance.seen);
+        let missing = missing.into_iter().map(|(id, seen)| Missing { silent_ms: silent(&seen), instance: id });
+        Ok((receipts, missing.collect()))
     }
+}
+
+fn receipt(instance: String, applied: Seq) -> Receipt {
+    let (era, applied) = position(applied);
+    Receipt { instance, era, applied }
+}
+
+/// When the last sign of life of all was.
+fn last_sign(instances: &[(String, Instance)]) -> u64 {
+    instances.iter().map(|(_, instance)| instance.seen).max().unwrap_or_default()
 }
 
 /// `part` of `all`, to three places.

@@ -181,11 +181,12 @@ fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, Star
     let Some(redis) = &config.redis else { return Ok(None) };
     let connections = Connections::new(redis)?;
     let member = Membership {
-        id: format!("{:016x}", rand::random::<u64>()),
+        id: instance_id(redis.instance.as_deref()),
         prefix: redis.prefix.clone(),
         max_records: config.invalidation.max_records,
-        timeout: redis.timeout,
+        patience: config.invalidation.heartbeat.max(redis.timeout),
         heartbeat: config.invalidation.heartbeat,
+        max_unsynced: config.invalidation.max_unsynced,
         traffic: {
             let metrics = Arc::clone(metrics);
             Arc::new(move || metrics.traffic())
@@ -194,6 +195,15 @@ fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, Star
         missed_beats: metrics.invalidation_missed_beats.clone(),
     };
     Ok(Some(Shared::new(&connections, member)?))
+}
+
+/// A name that no other instance has, whatever it is called: two that share one would pass for one
+/// another in the receipts of a purge.
+fn instance_id(configured: Option<&str>) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = configured.map(str::to_owned).or_else(host).unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| c.is_ascii_graphic()).take(63).collect();
+    format!("{name}-{:08x}", rand::random::<u32>()).trim_start_matches('-').to_owned()
 }
 
 /// How long the end waits for the reader of the access log.

@@ -56,8 +56,12 @@ pub struct Member {
     pub this: bool,
     /// Its version of Millpond.
     pub version: String,
-    /// The number up to which it has applied all invalidations.
+    /// The era of the log that it is in.
+    pub era: u64,
+    /// The number in that era up to which it has applied all invalidations.
     pub applied: u64,
+    /// Milliseconds between its last sign of life and the last of all.
+    pub silent_ms: u64,
     /// How many invalidations the instance that is furthest has applied and this one has not.
     pub lag: u64,
     /// Requests that it has answered.
@@ -159,16 +163,18 @@ impl PurgeOrder {
 /// What a purge did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeReport {
-    /// Its number in the log of invalidations.
+    /// The era of the log of invalidations, which changes when Redis loses writes; 0 without Redis.
+    pub era: u64,
+    /// Its number in that era.
     pub seq: u64,
     /// Stored responses it matched on this instance; `None` when they were not counted.
     pub entries: Option<u64>,
     /// Instances that have applied it.
     #[serde(default)]
     pub receipts: Vec<Receipt>,
-    /// Live instances that had not applied it when the wait was over.
+    /// Instances that had not said so when the wait was over, and may serve what it matches.
     #[serde(default)]
-    pub missing: Vec<String>,
+    pub missing: Vec<Missing>,
 }
 
 /// The word of one instance.
@@ -176,8 +182,20 @@ pub struct PurgeReport {
 pub struct Receipt {
     /// Its id.
     pub instance: String,
-    /// The number up to which it has applied all invalidations.
+    /// The era of the log that it is in.
+    pub era: u64,
+    /// The number in that era up to which it has applied all invalidations.
     pub applied: u64,
+}
+
+/// An instance without a receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Its id.
+    pub instance: String,
+    /// Milliseconds since its last sign of life. After `invalidation.max_unsynced` it is missed no longer: by
+    /// then it asks the origin before it serves what it had.
+    pub silent_ms: u64,
 }
 
 /// Why a purge was not carried out, or not everywhere.

@@ -138,8 +138,9 @@ fn audit(peer: SocketAddr, order: &PurgeOrder, outcome: &Result<PurgeReport, Pur
     let (target, soft) = (&order.target, order.soft);
     match outcome {
         Ok(report) => {
-            let (seq, matched, missing) = (report.seq, report.entries, report.missing.len());
-            tracing::info!(target: "millpond::audit", %peer, what = ?target, soft, seq, matched, missing, "purged");
+            let PurgeReport { era, seq, entries: matched, .. } = *report;
+            let missing = report.missing.len();
+            tracing::info!(target: "millpond::audit", %peer, what = ?target, soft, era, seq, matched, missing, "purged");
         }
         Err(fault) => {
             tracing::warn!(target: "millpond::audit", %peer, what = ?target, soft, %fault, "purge failed");

@@ -23,7 +23,7 @@ mod scrape;
 mod server;
 
 pub use control::{
-    Check, Control, Member, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt, TargetKind,
+    Check, Control, Member, Missing, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt, TargetKind,
 };
 pub use order::{MAX_WAIT, OrderError};
 pub use refusal::Problem;

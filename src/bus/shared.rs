@@ -12,16 +12,14 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{
-    ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface, StreamsInterface,
-};
+use fred::interfaces::{ClientLike, EventInterface, HashesInterface, PubsubInterface, StreamsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::wire::{self, Nonce};
+use super::wire;
 use super::{Log, Pattern, Record, Seq, scripts};
 use crate::clock::{Clock, Moment};
 use crate::redis::{Connections, RedisError, script};
@@ -32,55 +30,63 @@ const SEQ_BITS: u32 = 40;
 const PAGE: u64 = 1000;
 /// Records that are remembered while the log is out of reach.
 const MAX_OWED: usize = 10_000;
-/// An instance that was silent for so many heartbeats counts as gone.
+/// Of them, records that are appended in one step.
+const OWED_AT_ONCE: usize = 100;
+/// An instance that was silent for so many heartbeats is listed no longer, unless it may still serve
+/// what was purged.
 const PATIENCE: u32 = 3;
+
+/// What an instance that has left has applied: it serves nothing any more.
+const LEFT: Seq = Seq::MAX;
 
 /// A number of an era.
 fn compose(era: u64, seq: u64) -> Seq {
     (era << SEQ_BITS) | seq.min((1 << SEQ_BITS) - 1)
 }
 
-/// Era and number in Redis.
-fn split(seq: Seq) -> (u64, u64) {
+/// The era of a number, and its number in Redis; without Redis all are of the era 0.
+pub fn position(seq: Seq) -> (u64, u64) {
     (seq >> SEQ_BITS, seq & ((1 << SEQ_BITS) - 1))
 }
 
 /// Why a record could not be appended.
 #[derive(Debug, thiserror::Error)]
-#[error("the invalidation log in Redis cannot be reached: {0}")]
-pub struct Unreachable(String);
-
-impl From<Error> for Unreachable {
-    fn from(error: Error) -> Self {
-        Self(error.to_string())
-    }
+pub enum Unreachable {
+    /// Redis did not answer, or refused.
+    #[error("the invalidation log in Redis cannot be reached: {0}")]
+    Redis(#[from] Error),
+    /// A fault of this program.
+    #[error("the task that appends to the invalidation log has panicked")]
+    Panicked,
 }
 
-/// What an instance says of itself with each heartbeat.
+/// What is known of an instance from its last heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
-    /// The number up to which it has applied all invalidations.
+    /// When that was, in milliseconds by the clock of Redis.
+    pub seen: u64,
+    /// The number up to which it had applied all invalidations.
     pub applied: Seq,
     /// Its version of Millpond.
     pub version: String,
-    /// Requests that it has answered.
+    /// Requests that it had answered.
     pub requests: u64,
-    /// Those of them that it answered from memory.
+    /// Those of them that it had answered from memory.
     pub hits: u64,
 }
 
 impl Instance {
-    fn write(&self) -> String {
-        format!("{} {} {} {}", self.applied, self.version, self.requests, self.hits)
-    }
-
     /// Reads what an instance of any version wrote: what is missing counts as nothing.
     fn read(text: &str) -> Self {
         let mut parts = text.split(' ');
-        let applied = parts.next().and_then(|applied| applied.parse().ok()).unwrap_or(0);
-        let version = parts.next().unwrap_or_default().to_owned();
-        let mut number = || parts.next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        Self { applied, version, requests: number(), hits: number() }
+        let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).unwrap_or(0);
+        Self {
+            seen: number(parts.next()),
+            applied: number(parts.next()),
+            version: parts.next().unwrap_or_default().to_owned(),
+            requests: number(parts.next()),
+            hits: number(parts.next()),
+        }
     }
 }
 
@@ -93,10 +99,12 @@ pub struct Membership {
     pub prefix: String,
     /// Records that are kept.
     pub max_records: usize,
-    /// How long a command may take.
-    pub timeout: Duration,
+    /// How long a command may take. No client waits for it.
+    pub patience: Duration,
     /// How often it compares itself with the log.
     pub heartbeat: Duration,
+    /// How long it may serve what was purged if it cannot compare itself with the log.
+    pub max_unsynced: Duration,
     /// Requests answered so far, and those of them from memory.
     pub traffic: Arc<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Counts the comparisons that succeeded.
@@ -106,9 +114,15 @@ pub struct Membership {
 }
 
 impl Membership {
-    fn describe(&self) -> Instance {
+    /// Until a silent instance is out of everybody's mind: for as long as it may serve what was purged.
+    fn presence(&self) -> Duration {
+        self.max_unsynced.max(self.heartbeat * PATIENCE)
+    }
+
+    /// What this instance says of itself.
+    fn report(&self, applied: Seq) -> String {
         let (requests, hits) = (self.traffic)();
-        Instance { applied: 0, version: env!("CARGO_PKG_VERSION").to_owned(), requests, hits }
+        format!("{applied} {} {requests} {hits}", env!("CARGO_PKG_VERSION"))
     }
 }
 
@@ -142,12 +156,13 @@ impl Fleet {
         }
     }
 
-    /// Who was seen within `span`, in the order of their names.
-    fn alive(&mut self, span: Duration) -> Vec<(String, Instance)> {
+    /// Who was seen within `span` and has not left, in the order of their names.
+    fn present(&mut self, span: Duration) -> Vec<(String, Instance)> {
         self.0.retain(|_, (_, seen)| seen.elapsed() < span);
-        let mut alive: Vec<_> = self.0.iter().map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
-        alive.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        alive
+        let here = self.0.iter().filter(|(_, (instance, _))| instance.applied != LEFT);
+        let mut here: Vec<_> = here.map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
+        here.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        here
     }
 }
 
@@ -176,9 +191,9 @@ impl Shared {
     /// Begins to connect, and waits for nothing.
     pub fn new(connections: &Connections, member: Membership) -> Result<Self, RedisError> {
         Ok(Self {
-            commands: connections.single(member.timeout)?,
+            commands: connections.single(member.patience)?,
             // A subscription shares no connection: an error reply to it would shift all that follow.
-            subscriber: connections.single(member.heartbeat)?,
+            subscriber: connections.single(member.patience)?,
             append: script(scripts::APPEND),
             beat: script(scripts::BEAT),
             keys: Keys::new(&member.prefix),
@@ -190,15 +205,17 @@ impl Shared {
         })
     }
 
-    /// Appends a record; it is in the log when this returns.
-    pub(super) async fn append(&self, own: Seq, record: &Record, nonce: Nonce) -> Result<(Seq, String), Unreachable> {
-        let line = wire::write(record, nonce);
+    /// Appends records in one step; they are in the log when this returns, with these numbers.
+    pub(super) async fn append(&self, own: Seq, records: &[Record]) -> Result<Vec<(Seq, String)>, Unreachable> {
+        let lines: Vec<String> = records.iter().map(|record| wire::write(record, rand::random())).collect();
         let keys = vec![self.keys.head.as_str(), &self.keys.records];
-        let (era, kept) = (split(own).0.to_string(), self.member.max_records.to_string());
-        let args = vec![self.keys.channel.as_str(), &era, &kept, &line];
+        let (era, kept) = (position(own).0.to_string(), self.member.max_records.to_string());
+        let mut args = vec![self.keys.channel.as_str(), &era, &kept];
+        args.extend(lines.iter().map(String::as_str));
         let appended = self.append.evalsha_with_reload(&self.commands, keys, args);
-        let (era, seq): (u64, u64) = within(self.member.timeout, appended).await?;
-        Ok((compose(era, seq), line))
+        let (era, last): (u64, u64) = within(self.member.patience, appended).await?;
+        let first = (last + 1).saturating_sub(lines.len() as u64);
+        Ok((first..).map(|seq| compose(era, seq)).zip(lines).collect())
     }
 
     /// Remembers a record that could not be appended, until it can be.
@@ -215,12 +232,17 @@ impl Shared {
     /// Appends what is owed.
     async fn settle(&self, log: &Log, clock: &Clock) -> Result<(), Unreachable> {
         loop {
-            let Some(record) = self.owed.lock().first().cloned() else { return Ok(()) };
-            let (seq, _) = self.append(log.applied(), &record, rand::random()).await?;
-            log.apply_out_of_order(seq, &record, clock.now());
+            let due: Vec<Record> = self.owed.lock().iter().take(OWED_AT_ONCE).cloned().collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            for ((seq, _), record) in self.append(log.applied(), &due).await?.iter().zip(&due) {
+                log.apply_out_of_order(*seq, record, clock.now());
+            }
             let mut owed = self.owed.lock();
-            if owed.first() == Some(&record) {
-                owed.remove(0);
+            // Unless it has grown too long meanwhile, and was replaced.
+            if owed.starts_with(&due) {
+                owed.drain(..due.len());
             }
         }
     }
@@ -253,7 +275,7 @@ impl Shared {
     }
 
     async fn subscribe(&self) -> bool {
-        let subscribed = within(self.member.timeout, self.subscriber.subscribe(self.keys.channel.as_str())).await;
+        let subscribed = within(self.member.patience, self.subscriber.subscribe(self.keys.channel.as_str())).await;
         if let Err(error) = &subscribed {
             tracing::debug!(%error, "cannot subscribe to the invalidation log");
         }
@@ -306,7 +328,7 @@ impl Shared {
         if target <= applied {
             return Ok(());
         }
-        let (own_era, own_seq) = split(applied);
+        let (own_era, own_seq) = position(applied);
         let known = if era == own_era { own_seq } else { 0 };
         self.replay(log, clock, era, known, seq).await?;
         // What was caught up with is what the receipt is about.
@@ -314,16 +336,15 @@ impl Shared {
     }
 
     async fn beat(&self, applied: Seq) -> Result<(u64, u64), Unreachable> {
-        let (era, seq) = split(applied);
+        let (era, seq) = position(applied);
         let last = self.last.lock().clone();
         let line = if last.0 == applied { last.1 } else { String::new() };
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
-        let presence = (self.member.heartbeat * PATIENCE).as_millis().to_string();
-        let report = Instance { applied, ..self.member.describe() }.write();
+        let (presence, report) = (self.member.presence().as_millis().to_string(), self.member.report(applied));
         let (era, seq) = (era.to_string(), seq.to_string());
         let args = vec![self.keys.channel.as_str(), &era, &seq, &line, &self.member.id, &report, &presence];
         let sign = self.beat.evalsha_with_reload(&self.commands, keys, args);
-        let (era, seq, instances): (u64, u64, HashMap<String, String>) = within(self.member.timeout, sign).await?;
+        let (era, seq, instances): (u64, u64, HashMap<String, String>) = within(self.member.patience, sign).await?;
         self.reported.fetch_max(applied, Ordering::Relaxed);
         self.fleet.lock().meet(instances);
         Ok((era, seq))
@@ -333,14 +354,14 @@ impl Shared {
     /// everything, and so does a change of era.
     async fn replay(&self, log: &Log, clock: &Clock, era: u64, known: u64, target: u64) -> Result<(), Unreachable> {
         let everything = Record { pattern: Pattern::All, soft: false };
-        if era != split(log.applied()).0 {
+        if era != position(log.applied()).0 {
             log.apply_out_of_order(compose(era, 0), &everything, clock.now());
         }
         let mut next = known + 1;
         while next <= target {
             let from = format!("{next}-0");
             let page = self.commands.xrange_values(&self.keys.records, from, "+", Some(PAGE));
-            let page: Vec<(String, HashMap<String, String>)> = within(self.member.timeout, page).await?;
+            let page: Vec<(String, HashMap<String, String>)> = within(self.member.patience, page).await?;
             let records = page.into_iter().filter_map(|(id, mut fields)| {
                 let seq: u64 = id.split('-').next()?.parse().ok()?;
                 Some((seq, fields.remove("r")?))
@@ -364,13 +385,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The live instances by their ids.
+    /// The instances by their ids: those that live, and those that were silent for so short a time that
+    /// they may still serve what was purged.
     pub async fn instances(&self) -> Result<Vec<(String, Instance)>, Unreachable> {
         let all = self.commands.hgetall(self.keys.instances.as_str());
-        let instances = within(self.member.timeout, all).await?;
+        let instances = within(self.member.patience, all).await?;
         let mut fleet = self.fleet.lock();
         fleet.meet(instances);
-        Ok(fleet.alive(self.member.heartbeat * PATIENCE))
+        Ok(fleet.present(self.member.presence()))
     }
 
     /// When everybody has applied `seq`, or `deadline` has passed: who has, and who has not.
@@ -392,11 +414,8 @@ impl Shared {
 
     /// Leaves the fleet, so that nobody waits for this instance's receipts, and ends the connections.
     pub async fn close(&self) {
-        let _ = within(self.member.timeout, async {
-            self.commands.hdel::<(), _, _>(self.keys.instances.as_str(), self.member.id.as_str()).await?;
-            self.commands.zrem::<(), _, _>(self.keys.seen.as_str(), self.member.id.as_str()).await
-        })
-        .await;
+        let left = [(self.member.id.as_str(), format!("0 {}", self.member.report(LEFT)))];
+        let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left)).await;
         let _ = self.commands.quit().await;
         let _ = self.subscriber.quit().await;
     }

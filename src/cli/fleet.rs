@@ -41,14 +41,15 @@ pub async fn run(args: &FleetArgs, out: &mut impl Write, err: &mut impl Write) -
 fn print(members: &[Member], out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{:<18} {:<10} {:>20} {:>6} {:>12} {:>9}",
-        "INSTANCE", "VERSION", "APPLIED", "LAG", "REQUESTS", "HIT RATIO"
+        "{:<30} {:<8} {:>5} {:>10} {:>6} {:>10} {:>12} {:>9}",
+        "INSTANCE", "VERSION", "ERA", "APPLIED", "LAG", "SILENT", "REQUESTS", "HIT RATIO"
     )?;
     for member in members {
         let id = format!("{}{}", member.instance, if member.this { " *" } else { "" });
         let ratio = member.hit_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
-        let Member { version, applied, lag, requests, .. } = member;
-        writeln!(out, "{id:<18} {version:<10} {applied:>20} {lag:>6} {requests:>12} {ratio:>9}")?;
+        let Member { version, era, applied, lag, silent_ms, requests, .. } = member;
+        let silent = format!("{silent_ms} ms");
+        writeln!(out, "{id:<30} {version:<8} {era:>5} {applied:>10} {lag:>6} {silent:>10} {requests:>12} {ratio:>9}")?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::Exit;
 use super::client::{AdminArgs, Client, ClientError, TOKEN_VARIABLE};
-use crate::admin::{Problem, PurgeOrder, PurgeReport, PurgeTarget};
+use crate::admin::{Missing, Problem, PurgeOrder, PurgeReport, PurgeTarget};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -144,12 +144,16 @@ fn tell(order: &PurgeOrder, report: &PurgeReport, out: &mut impl Write) -> io::R
         Some(count) => write!(out, "{verb}: {count} stored responses on this instance")?,
         None => write!(out, "{verb}")?,
     }
-    writeln!(out, ", invalidation {}", report.seq)?;
+    match report.era {
+        0 => writeln!(out, ", invalidation {}", report.seq)?,
+        era => writeln!(out, ", invalidation {} of era {era}", report.seq)?,
+    }
     for receipt in &report.receipts {
         writeln!(out, "  {} has applied up to {}", receipt.instance, receipt.applied)?;
     }
-    for instance in &report.missing {
-        writeln!(out, "  {instance} has NOT confirmed")?;
+    for Missing { instance, silent_ms } in &report.missing {
+        let silent = humantime::format_duration(Duration::from_millis(*silent_ms));
+        writeln!(out, "  {instance} has NOT confirmed; last seen {silent} ago")?;
     }
     Ok(())
 }

@@ -172,6 +172,7 @@ fn redis(redis: &RedisConfig) -> Value {
         "username": redis.username,
         "password": redis.password.as_ref().map(secret),
         "prefix": redis.prefix,
+        "instance": redis.instance,
         "connections": redis.connections,
         "timeout": show_duration(redis.timeout),
         "lease": show_duration(redis.lease),

@@ -187,6 +187,8 @@ pub struct RedisConfig {
     pub password: Option<Secret>,
     /// What every key and channel begins with.
     pub prefix: String,
+    /// What this instance is called; `None` for the name of the host.
+    pub instance: Option<String>,
     /// Connections for stored responses.
     pub connections: usize,
     /// How long a command may take.

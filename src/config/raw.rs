@@ -259,6 +259,8 @@ section! {
         password_file: Plain,
         /// What every key and channel begins with; fleets that share a Redis need different ones.
         prefix: Plain = Plain("millpond:".to_owned()),
+        /// What this instance is called in receipts and lists, with a random ending; the name of the host by default.
+        instance: Plain,
         /// Connections for stored responses.
         connections: Whole<1, 128> = Whole(4),
         /// How long a command may take. A request waits no longer than this for Redis.

@@ -44,9 +44,21 @@ pub(super) struct Direct {
 }
 
 /// After a failed refresh the next attempt waits this long, so that a struggling origin is left alone.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Two copies of one response that came by different ways differ in age by less.
 const SAME: Duration = Duration::from_millis(20);
+
+/// Why there is a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A client waits, and demands this of a stored response.
+    Client(Demand),
+    /// What is stored is to be renewed before a client has to wait.
+    Refresh,
+    /// The fetch is nobody else's business: the key was uncacheable a moment ago, or waiting for
+    /// others has lasted long enough.
+    Alone,
+}
 
 /// One fetch, with all it needs to outlive its client.
 pub(super) struct Fetch {
@@ -62,6 +74,8 @@ pub(super) struct Fetch {
     pub(super) selecting_from: HeaderMap,
     /// What is stored: to be confirmed, and to stand in if the origin fails.
     pub(super) stored: Option<Arc<Entry>>,
+    /// Whom the fetch is for, which decides what of the fleet's will do.
+    pub(super) cause: Cause,
     /// The fleet's consent. It is freed with the fetch, however that ends.
     pub(super) lease: Mutex<Option<Lease>>,
 }
@@ -80,7 +94,11 @@ impl Fetch {
     /// follower, while it arrives.
     pub(super) async fn run(mut self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
         match self.ask_fleet().await {
-            Found::Stored(entry) => return self.share_found(leader, &entry),
+            Found::Stored(entry) => {
+                let fetched = self.share_found(leader, &entry);
+                self.refresh_found(entry);
+                return fetched;
+            }
             Found::Lead(lease, stale) => {
                 self.lease = Mutex::new(Some(lease));
                 self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));
@@ -135,7 +153,7 @@ impl Fetch {
 
     /// What the fleet has, or its consent to fetch. Waits while another instance fetches.
     async fn ask_fleet(&self) -> Found {
-        if !self.proxy.is_in_sync() {
+        if self.cause == Cause::Alone || !self.proxy.is_in_sync() {
             return Found::Unavailable;
         }
         let names = self.stored.as_ref().map(|stored| stored.selecting().names().to_vec());
@@ -146,11 +164,20 @@ impl Fetch {
         self.proxy.remote.look_up(query).await
     }
 
-    /// Whether an entry of the fleet spares the fetch: fresh, and newer than what is to be renewed.
+    /// Whether an entry of the fleet spares the fetch: it is newer than what is stored here, and fresh
+    /// or, for a client that waits, good enough until it has been refreshed.
     fn is_wanted(&self, entry: &Entry) -> bool {
         let now = self.proxy.clock.now();
         let newer = self.stored.as_ref().is_none_or(|stored| entry.age(now) + SAME < stored.age(now));
-        newer && self.fits(entry) && entry.reuse(now, &Demand::default()) == Reuse::Fresh
+        let will_do = match &self.cause {
+            Cause::Client(demand) => {
+                let reuse = entry.reuse(now, demand);
+                matches!(reuse, Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::StaleAccepted)
+            }
+            Cause::Refresh => entry.reuse(now, &Demand::default()) == Reuse::Fresh,
+            Cause::Alone => false,
+        };
+        newer && will_do && self.fits(entry)
     }
 
     /// Whether an entry of the fleet is valid here and for this request.
@@ -220,11 +247,10 @@ impl Fetch {
         self.not_stored(reason);
         if response.status().is_server_error() {
             self.hold_refresh();
+            self.disband(RETRY_PAUSE);
         } else {
             self.mark_uncacheable();
-            if let Some(lease) = self.lease.lock().take() {
-                lease.uncacheable(self.proxy.hit_for_miss_ttl);
-            }
+            self.disband(self.proxy.hit_for_miss_ttl);
         }
         // The client first: once the leader has let go, it looks for its answer.
         if let Some(client) = client {
@@ -244,8 +270,16 @@ impl Fetch {
 
     fn fail(&self, leader: Leader, failure: Failure) -> Fetched {
         self.hold_refresh();
+        self.disband(RETRY_PAUSE);
         leader.fail(failure);
         Fetched::Failed
+    }
+
+    /// Tells the other instances that there is nothing to wait for.
+    pub(super) fn disband(&self, span: Duration) {
+        if let Some(lease) = self.lease.lock().take() {
+            lease.disband(span);
+        }
     }
 
     fn can_stand_in(&self) -> bool {

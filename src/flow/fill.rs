@@ -11,6 +11,7 @@ use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
 use crate::reason::{Outcome, Reason};
@@ -18,6 +19,7 @@ use crate::reason::{Outcome, Reason};
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::Forwarded;
+use super::fetch::Cause;
 use super::flight::{Failure, FlightKey, Head};
 use super::forward::OriginHead;
 use super::lead::Role;
@@ -32,6 +34,8 @@ pub(super) struct Miss {
     /// Stale, but to be confirmed, or to stand in if the origin fails.
     pub(super) stored: Option<Arc<Entry>>,
     pub(super) why: Forwarded,
+    /// Whom a fetch would be for.
+    pub(super) cause: Cause,
 }
 
 /// What a follower does next.
@@ -138,8 +142,17 @@ impl Proxy {
             // Purged between the start of the fetch and the arrival of this request, which only the
             // tags in the head could tell.
             Ok(Seen::Filled { head, .. }) if self.is_doomed(span, &miss.key, route, &head.tags) => Next::Again(None),
+            // The fleet's copy is good enough for the one who found it, and not for this one.
+            Ok(Seen::Filled { head, .. }) if !self.will_do(&head, &miss.demand) => Next::Again(None),
             Ok(Seen::Filled { head, body }) => Next::Done(self.show(visit, route, miss, &head, body, Role::Follower)),
         }
+    }
+
+    /// Whether what another fetch has found in the shared tier meets the demands of this client.
+    fn will_do(&self, head: &Head, demand: &Demand) -> bool {
+        let Some(entry) = &head.found else { return true };
+        let reuse = entry.reuse(self.clock.now(), demand);
+        matches!(reuse, Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::StaleAccepted)
     }
 
     /// The variant that this request asks for, judged by what the URL's stored responses vary on.

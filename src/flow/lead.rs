@@ -12,12 +12,13 @@ use crate::coalesce::{Joined, Outcome as Seen, Reader};
 use crate::config::CachePolicy;
 use crate::key::Key;
 use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
 use crate::reason::{OriginFault, Outcome, Reason};
 
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
-use super::fetch::{Direct, Fetch};
+use super::fetch::{Cause, Direct, Fetch};
 use super::fill::Miss;
 use super::flight::{Failure, FlightKey, Head, Leader};
 use super::forward::OriginHead;
@@ -95,7 +96,8 @@ impl Proxy {
             return self.pass(visit, route, reason).await;
         }
         route.metrics.passed[reason as usize].inc();
-        let miss = Miss { key: key.clone(), policy, demand: Demand::default(), stored: None, why: Forwarded::Bypass };
+        let (demand, cause) = (Demand::default(), Cause::Alone);
+        let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause };
         // The client's conditions stay: whatever they shape is not storable, and most clients of an
         // uncacheable URL are better served by a 304.
         let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers);
@@ -128,7 +130,14 @@ impl Proxy {
         role: Role,
     ) -> Answer {
         if let Some(entry) = &head.found {
-            return Self::hit(visit, Arc::clone(route), entry, self.clock.now(), Outcome::Hit);
+            let now = self.clock.now();
+            let outcome = match entry.reuse(now, &miss.demand) {
+                Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
+                Reuse::StaleAccepted => Outcome::StaleAccepted,
+                // Or it was fresh when it was found.
+                Reuse::Fresh | Reuse::StaleIfError | Reuse::Expired => Outcome::Hit,
+            };
+            return Self::hit(visit, Arc::clone(route), entry, now, outcome);
         }
         let outcome = match (role, head.not_stored, head.confirmed) {
             (Role::Follower, ..) => Outcome::Coalesced,
@@ -186,6 +195,7 @@ impl Proxy {
             request,
             selecting_from: visit.parts.headers.clone(),
             stored: miss.stored.clone(),
+            cause: miss.cause.clone(),
             lease: Mutex::default(),
         }
     }

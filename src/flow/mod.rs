@@ -50,6 +50,7 @@ use crate::telemetry::metrics::Metrics;
 
 use answer::Answer;
 pub use body::Body;
+use fetch::Cause;
 use flight::Flights;
 use hit::LookUp;
 pub use purge::PurgeFault;
@@ -78,6 +79,8 @@ pub struct Proxy {
     flights: Flights,
     log: Log,
     max_unsynced: Duration,
+    /// How long a client whose write has invalidated something waits until the fleet is told.
+    invalidation_wait: Duration,
     remote: Box<dyn Remote>,
     refreshes: Arc<Semaphore>,
     hit_for_miss_ttl: Duration,
@@ -102,6 +105,7 @@ impl Proxy {
             flights: Flights::new(),
             log,
             max_unsynced: config.invalidation.max_unsynced,
+            invalidation_wait: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
             remote,
             refreshes: Arc::new(Semaphore::new(config.cache.max_refreshes)),
             hit_for_miss_ttl: config.cache.hit_for_miss_ttl,
@@ -167,7 +171,8 @@ impl Proxy {
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
             }
             LookUp::Forward(stored, why) => {
-                let miss = fill::Miss { key: Key::new(&key), policy, demand, stored, why };
+                let cause = Cause::Client(demand.clone());
+                let miss = fill::Miss { key: Key::new(&key), policy, demand, stored, why, cause };
                 Box::pin(self.fill(visit, route, miss)).await
             }
         }

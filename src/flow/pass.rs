@@ -59,7 +59,7 @@ impl Proxy {
         answer
     }
 
-    async fn invalidate_after(&self, visit: &Visit, headers: &HeaderMap) {
+    async fn invalidate_after(self: &Arc<Self>, visit: &Visit, headers: &HeaderMap) {
         let target = visit.target();
         let path_and_query = visit.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let affected = invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers);
@@ -72,9 +72,11 @@ impl Proxy {
         });
         let groups = invalidation::invalidated_groups(headers, &visit.site_name()).into_iter().map(Pattern::Tag);
         let patterns: Vec<Pattern> = urls.chain(groups).collect();
-        // The client's write has succeeded. That the others could not be told is the log's to mend.
-        if let Err(fault) = self.invalidate(&patterns, false).await {
-            tracing::warn!(%fault, "the others will hear later of what a write has invalidated");
+        // The client's write has succeeded. That the others could not be told is the log's to mend,
+        // and it goes on trying when the client waits no longer.
+        let told = tokio::time::timeout(self.invalidation_wait, self.invalidate(&patterns, false)).await;
+        if !matches!(told, Ok(Ok(_))) {
+            tracing::warn!("the others will hear later of what a write has invalidated");
         }
     }
 

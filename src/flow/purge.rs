@@ -45,29 +45,36 @@ impl Proxy {
         Ok(Pattern::Route(Arc::clone(&route.name)))
     }
 
-    /// Appends a record for each of `patterns` to the log; they count here when this returns. What
-    /// they match is still to be reclaimed.
+    /// Appends a record for each of `patterns` to the log. They count here before this first waits
+    /// for anything, and the fleet is told even if the caller stops waiting. What they match is still
+    /// to be reclaimed.
     ///
     /// # Errors
     ///
-    /// The fleet's log is out of reach: the records count on this instance, and the others will hear
-    /// of them when it is back.
-    pub async fn invalidate(&self, patterns: &[Pattern], soft: bool) -> Result<Seq, Unreachable> {
-        let mut seq = self.log.applied();
-        let mut fault = None;
-        for pattern in patterns {
-            match self.log.append(&Record { pattern: pattern.clone(), soft }, self.clock.now()).await {
-                Ok(appended) => {
-                    seq = appended;
-                    // Copies for header fields or cookies in the key are refused when they are read.
-                    if let (Pattern::Url(url), false) = (pattern, soft) {
-                        self.remote.forget(&Key::of_url(url, MethodClass::Get), seq).await;
-                    }
-                }
-                Err(unreachable) => fault = Some(unreachable),
+    /// The fleet's log is out of reach: the others will hear of it when it is back.
+    pub async fn invalidate(self: &Arc<Self>, patterns: &[Pattern], soft: bool) -> Result<Seq, Unreachable> {
+        let records: Vec<Record> = patterns.iter().map(|pattern| Record { pattern: pattern.clone(), soft }).collect();
+        self.log.apply_here(&records, self.clock.now());
+        if self.log.shared().is_none() {
+            return Ok(self.log.applied());
+        }
+        let proxy = Arc::clone(self);
+        let telling = tokio::spawn(async move {
+            let seq = proxy.log.append(&records, proxy.clock.now()).await?;
+            tokio::spawn(async move { proxy.forget(&records, seq).await });
+            Ok(seq)
+        });
+        telling.await.unwrap_or(Err(Unreachable::Panicked))
+    }
+
+    /// Deletes from the shared tier what a hard purge of a URL covers. Copies of other purges, and
+    /// those for header fields or cookies in the key, are refused when they are read.
+    async fn forget(&self, records: &[Record], seq: Seq) {
+        for record in records {
+            if let Record { pattern: Pattern::Url(url), soft: false } = record {
+                self.remote.forget(&Key::of_url(url, MethodClass::Get), seq).await;
             }
         }
-        fault.map_or(Ok(seq), Err)
     }
 
     /// Counts what a purge matched, and drops it if the purge was hard. The purge does not depend

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
+use http::header::HeaderMap;
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
+use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
 use crate::telemetry::metrics::RefreshResult;
-use parking_lot::Mutex;
 
 use super::Proxy;
-use super::fetch::{Fetch, Fetched};
-use super::flight::{FlightKey, Head};
+use super::fetch::{Cause, Fetch, Fetched};
+use super::flight::{FlightKey, Head, Leader};
 use super::forward::OriginHead;
 use super::site::Route;
 use super::visit::Visit;
@@ -29,16 +35,8 @@ impl Proxy {
         if !entry.refresh_due(visit.started) {
             return;
         }
-        let variant = self.known_variant(key, &visit.parts.headers);
-        let flight = FlightKey { key: key.clone(), variant, alone: None };
-        let born = self.log.applied();
-        let admit = |began: &u64, head: Option<&Arc<Head>>| {
-            !self.is_doomed((*began, born), key, route, head.map_or(&[], |head| &head.tags))
-        };
-        let Some(leader) = self.flights.lead(&flight, born, admit) else { return };
-        let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else {
-            return count(route, RefreshResult::Dropped);
-        };
+        let headers = &visit.parts.headers;
+        let Some(place) = self.place_to_refresh(key, headers, route) else { return };
         let fetch = Fetch {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
@@ -46,24 +44,63 @@ impl Proxy {
             key: key.clone(),
             site: visit.site_name(),
             request: OriginHead::fetch(visit, key, &policy.key.headers),
-            selecting_from: visit.parts.headers.clone(),
+            selecting_from: headers.clone(),
             stored: Some(Arc::clone(entry)),
+            cause: Cause::Refresh,
             lease: Mutex::default(),
         };
-        let route = Arc::clone(route);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let fetched = fetch.run(leader, None).await;
-            count(
-                &route,
-                match fetched {
-                    Fetched::Stored => RefreshResult::Replaced,
-                    Fetched::Confirmed => RefreshResult::Confirmed,
-                    Fetched::NotStored => RefreshResult::Uncacheable,
-                    Fetched::Failed => RefreshResult::Failed,
-                },
-            );
-        });
+        tokio::spawn(fetch.refresh(place));
+    }
+
+    /// A place among the refreshes, unless a fetch of the key is under way or there are too many.
+    fn place_to_refresh(&self, key: &Key, headers: &HeaderMap, route: &Arc<Route>) -> Option<Place> {
+        let flight = FlightKey { key: key.clone(), variant: self.known_variant(key, headers), alone: None };
+        let born = self.log.applied();
+        let admit = |began: &u64, head: Option<&Arc<Head>>| {
+            !self.is_doomed((*began, born), key, route, head.map_or(&[], |head| &head.tags))
+        };
+        let leader = self.flights.lead(&flight, born, admit)?;
+        let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else {
+            count(route, RefreshResult::Dropped);
+            return None;
+        };
+        Some(Place { leader, _permit: permit })
+    }
+}
+
+/// The right to renew one response.
+struct Place {
+    leader: Leader,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Fetch {
+    /// Renews what the fleet had, if that is usable but no longer fresh.
+    pub(super) fn refresh_found(mut self, entry: Arc<Entry>) {
+        let now = self.proxy.clock.now();
+        if entry.reuse(now, &Demand::default()) != Reuse::StaleWhileRevalidate || !entry.refresh_due(now) {
+            return;
+        }
+        let Some(place) = self.proxy.place_to_refresh(&self.key, &self.selecting_from, &self.route) else { return };
+        self.stored = Some(entry);
+        self.cause = Cause::Refresh;
+        tokio::spawn(self.refresh(place));
+    }
+
+    /// Boxed, because a fetch that finds something to refresh contains one that refreshes it.
+    fn refresh(self, place: Place) -> BoxFuture<'static, ()> {
+        async move {
+            let Place { leader, _permit } = place;
+            let route = Arc::clone(&self.route);
+            let result = match self.run(leader, None).await {
+                Fetched::Stored => RefreshResult::Replaced,
+                Fetched::Confirmed => RefreshResult::Confirmed,
+                Fetched::NotStored => RefreshResult::Uncacheable,
+                Fetched::Failed => RefreshResult::Failed,
+            };
+            count(&route, result);
+        }
+        .boxed()
     }
 }
 

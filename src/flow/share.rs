@@ -19,7 +19,7 @@ use crate::policy::tags::{self, Tag};
 use crate::policy::vary::{Selecting, Vary};
 use crate::reason::Reason;
 
-use super::fetch::{Arrived, Fetch, Fetched};
+use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
 use super::flight::{Filling, Head, Landing, Leader};
 use super::respond;
 
@@ -178,6 +178,7 @@ impl Fetch {
     /// Shares a server error with those who wait, and stores nothing.
     pub(super) async fn share_error(&self, leader: Leader, arrived: Arrived, reason: Reason) -> Fetched {
         self.hold_refresh();
+        self.disband(RETRY_PAUSE);
         let Arrived { response, received, .. } = arrived;
         let (mut parts, body) = response.into_parts();
         // Those who wait with other selecting fields look for an answer of their own.

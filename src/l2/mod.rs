@@ -28,8 +28,8 @@ pub enum Found {
     /// Nobody in the fleet has it or fetches it: this instance does, and holds the lease. What is
     /// stored but was not wanted comes along, to be validated.
     Lead(Lease, Option<Arc<Entry>>),
-    /// There is no shared tier, it did not answer within its budget, or the fleet found the key
-    /// uncacheable: fetch without it.
+    /// There is no shared tier, it did not answer within its budget, or there is nothing to wait for:
+    /// fetch without it.
     Unavailable,
 }
 
@@ -51,7 +51,7 @@ pub struct Query<'a> {
 pub struct Lease {
     /// Tells this lease from every other.
     token: String,
-    /// Frees it; with a span, everybody takes the key as uncacheable for that long.
+    /// Frees it; with a span, nobody waits for anybody's fetch of the key for that long.
     free: Option<Box<dyn FnOnce(Option<Duration>) + Send + Sync>>,
 }
 
@@ -60,8 +60,9 @@ impl Lease {
         Self { token, free: Some(Box::new(free)) }
     }
 
-    /// The key turned out to be uncacheable: nobody waits for anybody for this long.
-    pub fn uncacheable(mut self, span: Duration) {
+    /// There is nothing to share, because the response is uncacheable or the fetch failed: for this
+    /// long nobody waits for anybody, or they would all fail one after the other.
+    pub fn disband(mut self, span: Duration) {
         if let Some(free) = self.free.take() {
             free(Some(span));
         }

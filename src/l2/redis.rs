@@ -24,7 +24,7 @@ use crate::entry::Seq;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
 use crate::redis::{Connections, RedisError, script};
-use crate::telemetry::metrics::L2Metrics;
+use crate::telemetry::metrics::{L2Metrics, LookUp};
 
 /// What the value of a key says whose responses vary: on which fields.
 const POINTER: &[u8] = b"MPNV1 ";
@@ -100,7 +100,7 @@ enum Look {
     Value(Bytes, Duration),
     /// A value that nobody of us wrote: it never expires.
     Spoilt,
-    Uncacheable,
+    Disbanded,
     Leased(Option<(Bytes, Duration)>),
     Taken,
 }
@@ -164,13 +164,17 @@ async fn listen(shared: Arc<Shared>) {
 impl Shared {
     /// Runs a command within the budget, if Redis is worth asking.
     async fn run<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        let pass = self.breaker.pass(self.clock.now())?;
+        let began = self.clock.now();
+        let pass = self.breaker.pass(began)?;
         let done = match timeout(self.settings.timeout, command).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
         };
         let verdict = if done.is_ok() { Verdict::Answered } else { Verdict::Failed };
-        pass.settle(verdict, self.clock.now());
+        let ended = self.clock.now();
+        pass.settle(verdict, ended);
+        self.metrics.latency.observe(ended.since(began).as_secs_f64());
+        self.metrics.up.set(i64::from(self.breaker.is_closed()));
         match done {
             Ok(value) => Some(value),
             Err(error) => {
@@ -197,7 +201,7 @@ impl Shared {
         let value = left.filter(|_| !value.is_empty()).map(|left| (value, left));
         match (state, value) {
             (1, Some((value, left))) => Some(Look::Value(value, left)),
-            (2, _) => Some(Look::Uncacheable),
+            (2, _) => Some(Look::Disbanded),
             (1, None) => {
                 self.metrics.damaged(Damage::Immortal as usize).inc();
                 Some(Look::Spoilt)
@@ -226,9 +230,9 @@ impl Shared {
         let shared = Arc::clone(self);
         let keys = vec![names.lease.clone(), names.of("m"), names.of("w")];
         let (mine, said) = (token.to_owned(), said(key));
-        Lease::new(token.to_owned(), move |uncacheable| {
+        Lease::new(token.to_owned(), move |alone| {
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-            let span = uncacheable.map_or(0, |span| span.as_millis()).to_string();
+            let span = alone.map_or(0, |span| span.as_millis()).to_string();
             runtime.spawn(async move {
                 let args = vec![mine, span, shared.channel.clone(), said];
                 let release = shared.release.evalsha_with_reload::<i64, _, _>(shared.pool.next(), keys, args);
@@ -237,12 +241,17 @@ impl Shared {
         })
     }
 
+    fn found(&self, result: LookUp, found: Found) -> Found {
+        self.metrics.looked_up(result).inc();
+        found
+    }
+
     async fn look_up(self: &Arc<Self>, query: Query<'_>) -> Found {
         let deadline = Instant::now() + query.patience;
         let token = format!("{:016x}", rand::random::<u64>());
         let waiter = self.waiters.enter(&said(query.key));
         let mut vary: Vec<HeaderName> = query.names.to_vec();
-        let mut lease_anyway = false;
+        let (mut lease_anyway, mut waited) = (false, false);
         loop {
             // Before Redis is asked: what is said from here on is heard.
             let mut word = std::pin::pin!(waiter.word());
@@ -251,14 +260,18 @@ impl Shared {
                 if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
             let names = Names::new(&self.settings.prefix, query.key, &variant);
             match self.look(&names, &token, lease_anyway).await {
-                None | Some(Look::Uncacheable) => return Found::Unavailable,
+                None => return self.found(LookUp::Unavailable, Found::Unavailable),
+                Some(Look::Disbanded) => return self.found(LookUp::Disbanded, Found::Unavailable),
                 Some(Look::Value(value, left)) => {
                     if let Some(names) = pointer(&value).filter(|names| vary.is_empty() && !names.is_empty()) {
                         vary = names;
                         continue;
                     }
                     match self.unpack(query.key, &value, left) {
-                        Some(entry) if (query.wanted)(&entry) => return Found::Stored(entry),
+                        Some(entry) if (query.wanted)(&entry) => {
+                            let result = if waited { LookUp::Coalesced } else { LookUp::Hit };
+                            return self.found(result, Found::Stored(entry));
+                        }
                         // Stale, purged, or damaged: somebody must fetch.
                         _ => lease_anyway = true,
                     }
@@ -266,14 +279,14 @@ impl Shared {
                 Some(Look::Spoilt) => lease_anyway = true,
                 Some(Look::Leased(value)) => {
                     let stale = value.and_then(|(value, left)| self.unpack(query.key, &value, left));
-                    return Found::Lead(self.lease(&names, query.key, &token), stale);
+                    return self.found(LookUp::Miss, Found::Lead(self.lease(&names, query.key, &token), stale));
                 }
                 Some(Look::Taken) => {
-                    lease_anyway = false;
+                    (lease_anyway, waited) = (false, true);
                     let doubt = (Instant::now() + DOUBT).min(deadline);
                     let _ = timeout_at(doubt, word).await;
                     if Instant::now() >= deadline {
-                        return Found::Unavailable;
+                        return self.found(LookUp::GaveUp, Found::Unavailable);
                     }
                 }
             }
@@ -302,8 +315,8 @@ impl Shared {
         let token = lease.spend();
         let pointer = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
         for lease in [names.lease.clone(), plain.lease.clone()] {
-            let keys =
-                vec![names.value.clone(), lease, names.of("t"), names.of("s"), names.of("w"), plain.value.clone()];
+            let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
+            let keys = vec![names.value.clone(), lease, tombstone, variants, waiters, plain.value.clone(), marker];
             let args: Vec<fred::types::Value> = vec![
                 token.clone().into(),
                 entry.born().to_string().into(),

@@ -4,8 +4,8 @@
 ///
 /// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value,
 /// 1 to ask for the lease although there is a value.
-/// Returns a state (1 value, 2 uncacheable, 3 lease taken, 4 somebody else has it), the value or
-/// '', and its time to live in milliseconds.
+/// Returns a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody else has it), the value
+/// or '', and its time to live in milliseconds.
 pub(super) const LOOK: &str = r"
 local value, left = '', -2
 local length = redis.pcall('STRLEN', KEYS[1])
@@ -16,8 +16,11 @@ elseif length > 0 then
   value, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
   if ARGV[4] ~= '1' then return {1, value, left} end
 end
+local leased = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
+-- Full, or a replica: it still knows what it knows, but nobody can be waited for.
+if type(leased) == 'table' and leased.err then return {2, '', -2} end
+if leased then return {3, value, left} end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {2, '', -2} end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {3, value, left} end
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
 return {4, '', -2}
 ";
@@ -25,9 +28,9 @@ return {4, '', -2}
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease
 /// and wakes who waits.
 ///
-/// KEYS: value, lease, tombstone, variants, waiters, pointer. ARGV: token, born, milliseconds to
+/// KEYS: value, lease, tombstone, variants, waiters, pointer, marker. ARGV: token, born, milliseconds to
 /// live, value, wake channel, what to say there, pointer ('' for none).
-/// Returns 1 if stored, 0 if the lease was lost, 2 if purged.
+/// Returns 1 if stored, 0 if the lease was lost, 2 if purged, 3 if Redis would not take it.
 pub(super) const FILL: &str = r"
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local stored = 1
@@ -38,6 +41,7 @@ else
   if written.err then
     stored = 3
   else
+    redis.call('DEL', KEYS[7])
     redis.call('SADD', KEYS[4], KEYS[1])
     if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[4], ARGV[3]) end
     if ARGV[7] ~= '' then
@@ -53,8 +57,8 @@ return stored
 
 /// Frees a lease and wakes who waits.
 ///
-/// KEYS: lease, marker, waiters. ARGV: token, milliseconds that the key counts as uncacheable (0 for
-/// not at all), wake channel, what to say there.
+/// KEYS: lease, marker, waiters. ARGV: token, milliseconds during which nobody waits for the key (0
+/// for none), wake channel, what to say there.
 pub(super) const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])

@@ -89,9 +89,35 @@ pub struct L1Metrics {
     pub evictions: IntCounterVec,
 }
 
+/// How a look-up in the shared tier ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    /// What was wanted was there.
+    Hit,
+    /// It came while this instance waited for another's fetch: an origin request saved.
+    Coalesced,
+    /// It was not there, and this instance fetches.
+    Miss,
+    /// Others are fetching, but there is nothing to share.
+    Disbanded,
+    /// Another instance's fetch took longer than `coalesce_wait`.
+    GaveUp,
+    /// Redis did not answer in time.
+    Unavailable,
+}
+
+impl LookUp {
+    const LABELS: [&str; 6] = ["hit", "coalesced", "miss", "disbanded", "gave-up", "unavailable"];
+}
+
 /// The shared tier.
 #[derive(Clone, Debug)]
 pub struct L2Metrics {
+    /// 1 while Redis is worth asking.
+    pub up: IntGauge,
+    /// How long Redis takes for a command, in seconds.
+    pub latency: Histogram,
+    looked_up: Vec<IntCounter>,
     /// Commands that Redis did not carry out in time.
     pub faults: IntCounter,
     damaged: Vec<IntCounter>,
@@ -109,11 +135,22 @@ impl L2Metrics {
         let each = |family: &IntCounterVec, values: &[&str]| {
             values.iter().map(|value| family.with_label_values(&[value])).collect()
         };
+        let looked_up =
+            "Look-ups in Redis; \"coalesced\" ones saved an origin request by waiting for another instance.";
+        let looked_up = r.counters("l2_lookups_total", looked_up, &["result"])?;
         Ok(Self {
+            up: r.gauge("l2_up", "1 while Redis is worth asking, 0 while the breaker in front of it is open.")?,
+            latency: r.histogram("l2_command_seconds", "How long Redis takes for a command.")?,
+            looked_up: each(&looked_up, &LookUp::LABELS),
             faults: r.counter("l2_faults_total", "Commands that Redis did not carry out in time.")?,
             damaged: each(&damaged, &Self::DAMAGE),
             filled: each(&filled, &Self::FILLED),
         })
+    }
+
+    /// The counter of one way in which look-ups end.
+    pub fn looked_up(&self, result: LookUp) -> &IntCounter {
+        &self.looked_up[result as usize]
     }
 
     /// The counter of one kind of damage.

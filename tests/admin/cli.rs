@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::support::{Admin, TOKEN, report};
 use clap::Parser;
-use millpond::admin::{PurgeFault, PurgeReport, PurgeTarget};
+use millpond::admin::{Missing, PurgeFault, PurgeReport, PurgeTarget};
 use millpond::cli::health::HealthArgs;
 use millpond::cli::purge::PurgeArgs;
 use millpond::cli::{Exit, health, purge};
@@ -50,10 +50,11 @@ async fn a_purge_reports_what_it_did() {
 #[tokio::test]
 async fn a_purge_that_not_all_confirmed_names_them_and_exits_with_75() {
     let admin = Admin::open().await;
-    *admin.control.outcome.lock().unwrap() = Ok(PurgeReport { missing: vec!["b".into()], entries: None, ..report() });
+    *admin.control.outcome.lock().unwrap() =
+        Ok(PurgeReport { missing: vec![Missing { instance: "b".into(), silent_ms: 3200 }], entries: None, ..report() });
     let (exit, out, _) = millpond(admin.address, "purge --all --wait 1s").await;
     assert_eq!(exit, Exit::Incomplete);
-    assert_eq!(out, "purged, invalidation 7\n  a has applied up to 7\n  b has NOT confirmed\n");
+    assert_eq!(out, "purged, invalidation 7\n  a has applied up to 7\n  b has NOT confirmed; last seen 3s 200ms ago\n");
     *admin.control.outcome.lock().unwrap() = Err(PurgeFault::NotLogged("time-out".into()));
     let (exit, out, err) = millpond(admin.address, "purge --all").await;
     assert_eq!((exit, out.as_str()), (Exit::Incomplete, ""));

@@ -31,7 +31,7 @@ async fn an_unknown_path_is_404_with_all_paths() {
     for path in ["/", "/purge/", "/Metrics", "//metrics", "/metrics/x", "/%6detrics"] {
         let reply = admin.get(path).await;
         assert_eq!((reply.status, reply.error()), (404, format!("there is no {path} here")));
-        assert_eq!(reply.fix(), "the paths are: /metrics, /healthz, /readyz, /config, /log-level, /purge");
+        assert_eq!(reply.fix(), "the paths are: /metrics, /healthz, /readyz, /config, /fleet, /log-level, /purge");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{Admin, report};
-use millpond::admin::{PurgeFault, PurgeOrder, PurgeReport, PurgeTarget};
+use millpond::admin::{Missing, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget};
 use millpond::config::{LogConfig, LogFormat};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -162,10 +162,11 @@ async fn each_outcome_of_a_purge_has_its_status() {
         assert_eq!((reply.status, reply.error().as_str()), (status, error));
         assert!(reply.fix().starts_with(fix), "{}", reply.fix());
     }
-    *admin.control.outcome.lock().unwrap() = Ok(PurgeReport { missing: vec!["b".into()], ..report() });
+    *admin.control.outcome.lock().unwrap() =
+        Ok(PurgeReport { missing: vec![Missing { instance: "b".into(), silent_ms: 3200 }], ..report() });
     let reply = admin.purge(r#"{"all":true,"wait":"1s"}"#).await;
     assert_eq!(reply.status, 202, "not confirmed by all is not done");
-    assert_eq!(reply.json()["missing"][0], "b");
+    assert_eq!(reply.json()["missing"][0]["instance"], "b");
     *admin.control.outcome.lock().unwrap() = Ok(PurgeReport { entries: None, ..report() });
     assert!(admin.purge(r#"{"all":true}"#).await.json()["entries"].is_null());
 }
@@ -231,7 +232,7 @@ async fn f14_every_purge_and_every_refusal_leaves_one_audit_line() {
     let audit: Vec<&str> = text.lines().filter(|line| line.contains("millpond::audit")).collect();
     assert_eq!(audit.len(), 3, "{text}");
     assert!(audit[0].contains("peer=127.0.0.1:") && audit[0].contains(" INFO "), "{text}");
-    assert!(audit[0].contains("what=Tags([\"user:42\"]) soft=true seq=7 matched=3 missing=0"), "{text}");
+    assert!(audit[0].contains("what=Tags([\"user:42\"]) soft=true era=0 seq=7 matched=3 missing=0"), "{text}");
     assert!(audit[1].contains("what=All soft=false fault=purged on this instance only"), "{text}");
     assert!(audit[2].contains("refused") && audit[2].contains("path=\"/purge\""), "{text}");
 }

@@ -51,8 +51,8 @@ impl Recorder {
 }
 
 pub(crate) fn report() -> PurgeReport {
-    let receipts = vec![Receipt { instance: "a".into(), applied: 7 }];
-    PurgeReport { seq: 7, entries: Some(3), receipts, missing: vec![] }
+    let receipts = vec![Receipt { instance: "a".into(), era: 0, applied: 7 }];
+    PurgeReport { era: 0, seq: 7, entries: Some(3), receipts, missing: vec![] }
 }
 
 impl Control for Recorder {
@@ -66,7 +66,9 @@ impl Control for Recorder {
             instance: "a".into(),
             this: true,
             version: "0.1.0".into(),
+            era: 0,
             applied: 7,
+            silent_ms: 0,
             lag: 0,
             requests: 10,
             hit_ratio: Some(0.5),

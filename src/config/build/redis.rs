@@ -25,6 +25,7 @@ pub(super) fn redis(raw: raw::Redis, around: &Surroundings<'_>, faults: &mut Col
         username: raw.username.map(|username| username.value.0),
         password,
         prefix: raw.prefix.value.0,
+        instance: raw.instance.map(|instance| instance.value.0),
         connections: raw.connections.value.count(),
         timeout: raw.timeout.value.0,
         lease: raw.lease.value.0,
