@@ -202,7 +202,7 @@ fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, Star
 fn instance_id(configured: Option<&str>) -> String {
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = configured.map(str::to_owned).or_else(host).unwrap_or_default();
-    let name: String = name.trim().chars().filter(|c| c.is_ascii_graphic()).take(63).collect();
+    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(63).collect();
     format!("{name}-{:08x}", rand::random::<u32>()).trim_start_matches('-').to_owned()
 }
 

@@ -136,7 +136,7 @@ impl Log {
         let appended = match shared.append(self.applied(), records).await {
             Ok(appended) => appended,
             Err(error) => {
-                records.iter().for_each(|record| shared.owe(record));
+                shared.owe(records);
                 return Err(error);
             }
         };
@@ -147,7 +147,9 @@ impl Log {
         }
         // Whatever others have appended in between is for the follower to apply.
         let last = appended.last().map_or(0, |(seq, _)| *seq);
-        records.iter().for_each(|record| self.apply_out_of_order(last, record, now));
+        for record in records {
+            self.apply_out_of_order(last, record, now);
+        }
         Ok(last)
     }
 

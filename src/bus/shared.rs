@@ -218,11 +218,11 @@ impl Shared {
         Ok((first..).map(|seq| compose(era, seq)).zip(lines).collect())
     }
 
-    /// Remembers a record that could not be appended, until it can be.
-    pub(super) fn owe(&self, record: &Record) {
+    /// Remembers records that could not be appended, until they can be.
+    pub(super) fn owe(&self, records: &[Record]) {
         let mut owed = self.owed.lock();
-        if owed.len() < MAX_OWED {
-            owed.push(record.clone());
+        if owed.len() + records.len() <= MAX_OWED {
+            owed.extend_from_slice(records);
         } else {
             // More than can be told one by one.
             *owed = vec![Record { pattern: Pattern::All, soft: false }];

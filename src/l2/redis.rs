@@ -162,11 +162,16 @@ async fn listen(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Runs a command within the budget, if Redis is worth asking.
-    async fn run<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    /// Until when a command may take that begins now.
+    fn limit(&self) -> Instant {
+        Instant::now() + self.settings.timeout
+    }
+
+    /// Runs a command until `limit`, if Redis is worth asking.
+    async fn run<T>(&self, limit: Instant, command: impl Future<Output = Result<T, Error>>) -> Option<T> {
         let began = self.clock.now();
         let pass = self.breaker.pass(began)?;
-        let done = match timeout(self.settings.timeout, command).await {
+        let done = match timeout_at(limit, command).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
         };
@@ -185,7 +190,7 @@ impl Shared {
         }
     }
 
-    async fn look(&self, names: &Names, token: &str, lease_anyway: bool) -> Option<Look> {
+    async fn look(&self, names: &Names, token: &str, lease_anyway: bool, limit: Instant) -> Option<Look> {
         let keys = vec![names.value.clone(), names.lease.clone(), names.of("m"), names.of("w")];
         let longest = self.settings.packing.max_body.saturating_mul(2).saturating_add(1 << 20);
         let args = vec![
@@ -195,7 +200,7 @@ impl Shared {
             u8::from(lease_anyway).to_string(),
         ];
         let look = self.look.evalsha_with_reload(self.pool.next(), keys, args);
-        let (state, value, left): (u8, Bytes, i64) = self.run(look).await?;
+        let (state, value, left): (u8, Bytes, i64) = self.run(limit, look).await?;
         // PTTL of -1 is a value that nobody of us wrote, of -2 and 0 one that has gone meanwhile.
         let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
         let value = left.filter(|_| !value.is_empty()).map(|left| (value, left));
@@ -236,7 +241,7 @@ impl Shared {
             runtime.spawn(async move {
                 let args = vec![mine, span, shared.channel.clone(), said];
                 let release = shared.release.evalsha_with_reload::<i64, _, _>(shared.pool.next(), keys, args);
-                let _ = shared.run(release).await;
+                let _ = shared.run(shared.limit(), release).await;
             });
         })
     }
@@ -251,7 +256,9 @@ impl Shared {
         let token = format!("{:016x}", rand::random::<u64>());
         let waiter = self.waiters.enter(&said(query.key));
         let mut vary: Vec<HeaderName> = query.names.to_vec();
-        let (mut lease_anyway, mut waited) = (false, false);
+        let (mut lease_anyway, mut coalesced) = (false, false);
+        // For all that is asked before the first wait for another instance.
+        let mut limit = self.limit();
         loop {
             // Before Redis is asked: what is said from here on is heard.
             let mut word = std::pin::pin!(waiter.word());
@@ -259,7 +266,7 @@ impl Shared {
             let variant =
                 if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
             let names = Names::new(&self.settings.prefix, query.key, &variant);
-            match self.look(&names, &token, lease_anyway).await {
+            match self.look(&names, &token, lease_anyway, limit).await {
                 None => return self.found(LookUp::Unavailable, Found::Unavailable),
                 Some(Look::Disbanded) => return self.found(LookUp::Disbanded, Found::Unavailable),
                 Some(Look::Value(value, left)) => {
@@ -269,7 +276,7 @@ impl Shared {
                     }
                     match self.unpack(query.key, &value, left) {
                         Some(entry) if (query.wanted)(&entry) => {
-                            let result = if waited { LookUp::Coalesced } else { LookUp::Hit };
+                            let result = if coalesced { LookUp::Coalesced } else { LookUp::Hit };
                             return self.found(result, Found::Stored(entry));
                         }
                         // Stale, purged, or damaged: somebody must fetch.
@@ -282,12 +289,13 @@ impl Shared {
                     return self.found(LookUp::Miss, Found::Lead(self.lease(&names, query.key, &token), stale));
                 }
                 Some(Look::Taken) => {
-                    (lease_anyway, waited) = (false, true);
+                    (lease_anyway, coalesced) = (false, true);
                     let doubt = (Instant::now() + DOUBT).min(deadline);
                     let _ = timeout_at(doubt, word).await;
                     if Instant::now() >= deadline {
                         return self.found(LookUp::GaveUp, Found::Unavailable);
                     }
+                    limit = self.limit();
                 }
             }
         }
@@ -299,7 +307,7 @@ impl Shared {
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
         let args = vec![seq.to_string(), life];
-        let _ = self.run(self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
+        let _ = self.run(self.limit(), self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
     }
 
     async fn fill(&self, key: &Key, entry: &Entry, lease: Lease) {
@@ -327,7 +335,7 @@ impl Shared {
                 pointer.clone().into(),
             ];
             let fill = self.fill.evalsha_with_reload::<usize, _, _>(self.pool.next(), keys, args);
-            let Some(result) = self.run(fill).await else { return };
+            let Some(result) = self.run(self.limit(), fill).await else { return };
             self.metrics.filled(result).inc();
             if result != 0 || !varies {
                 return;

@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod scrape;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::time::Duration;

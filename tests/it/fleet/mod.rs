@@ -1,27 +1,36 @@
 //! Several instances and one Redis.
 
+mod kinds;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use super::support::binary::Millpond;
-use super::support::config::ConfigText;
-use super::support::origin::{Origin, Reply};
-use super::support::proxy::Proxy;
-use super::support::redis::Redis;
-use super::support::scrape::Scrape;
+use crate::support::binary::Millpond;
+use crate::support::config::ConfigText;
+use crate::support::origin::{Origin, Reply};
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::scrape::Scrape;
 
 fn lasting(body: &str) -> Reply {
     Reply::ok().header("cache-control", "max-age=600").header("surrogate-key", "t").body(body.to_owned())
 }
 
+/// What a configuration says of a Redis for tests: enough time for a busy machine, and quick beats.
+pub(crate) fn section(url: &str) -> String {
+    format!("[redis]\nurl = '{url}'\ntimeout = '1s'\n[invalidation]\nheartbeat = '100ms'\nmax_unsynced = '10s'\n")
+}
+
+/// An instance that is in sync with its fleet.
 pub(crate) async fn instance(origin: &Origin, redis: &Redis) -> Proxy {
-    let section = format!(
-        "[redis]\nurl = '{}'\ntimeout = '1s'\n[invalidation]\nheartbeat = '100ms'\nmax_unsynced = '10s'\n",
-        redis.url()
-    );
-    let proxy = Proxy::start(origin).section(&section).await;
+    instance_at(origin, &redis.url()).await
+}
+
+/// The same for a Redis of any kind.
+pub(crate) async fn instance_at(origin: &Origin, url: &str) -> Proxy {
+    let proxy = Proxy::start(origin).section(&section(url)).await;
     proxy.is_synced(true).await;
     proxy
 }
