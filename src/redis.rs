@@ -7,6 +7,8 @@ use fred::clients::{Client, Pool};
 use fred::interfaces::ClientLike;
 use fred::types::config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
 use fred::types::{Builder, scripts::Script};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
 
 use crate::config::RedisConfig;
 
@@ -50,7 +52,7 @@ impl Connections {
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = BUFFERED;
                 connection.reconnect_on_auth_error = true;
-                connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+                connection.tcp = TcpConfig { nodelay: Some(true), user_timeout: Some(SILENCE), ..TcpConfig::default() };
                 connection.unresponsive =
                     UnresponsiveConfig { max_timeout: Some(SILENCE), interval: Duration::from_millis(500) };
             })
@@ -75,6 +77,27 @@ impl Connections {
         let client = builder.build().map_err(|error| RedisError(error.details().to_owned()))?;
         drop(client.connect());
         Ok(client)
+    }
+}
+
+/// Makes connections anew whose peer has gone silent. The library takes a connection for alive while
+/// it can write to it, and the commands that nobody answers keep it so.
+#[derive(Default)]
+pub struct Reviver(Mutex<Option<Instant>>);
+
+impl Reviver {
+    /// Call it when commands have gone unanswered. Waits for nothing.
+    pub fn revive<'a>(&self, clients: impl IntoIterator<Item = &'a Client>) {
+        let mut last = self.0.lock();
+        if last.is_some_and(|last| last.elapsed() < SILENCE) {
+            return;
+        }
+        *last = Some(Instant::now());
+        // One that is being made already needs no second try after the first.
+        for client in clients.into_iter().filter(|client| client.is_connected()) {
+            let client = client.clone();
+            tokio::spawn(async move { timeout(SILENCE, client.force_reconnection()).await });
+        }
     }
 }
 

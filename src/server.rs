@@ -193,6 +193,7 @@ fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, Star
         },
         beats: metrics.invalidation_beats.clone(),
         missed_beats: metrics.invalidation_missed_beats.clone(),
+        ignored: metrics.invalidation_ignored.clone(),
     };
     Ok(Some(Shared::new(&connections, member)?))
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::wire;
 use super::{Log, Pattern, Record, Seq, scripts};
 use crate::clock::{Clock, Moment};
-use crate::redis::{Connections, RedisError, script};
+use crate::redis::{Connections, RedisError, Reviver, script};
 
 /// Bits of a number that count within an era.
 const SEQ_BITS: u32 = 40;
@@ -36,6 +36,9 @@ const OWED_AT_ONCE: usize = 100;
 /// what was purged.
 const PATIENCE: u32 = 3;
 
+/// After a message about a number that the log does not have, messages are no reason to look at it
+/// for this long: whoever forges them shall not keep this instance busy. Heartbeats go on.
+const CALM: Duration = Duration::from_millis(20);
 /// What an instance that has left has applied: it serves nothing any more.
 const LEFT: Seq = Seq::MAX;
 
@@ -111,6 +114,8 @@ pub struct Membership {
     pub beats: IntCounter,
     /// Counts those that Redis did not answer.
     pub missed_beats: IntCounter,
+    /// Counts messages that say nothing of the log.
+    pub ignored: IntCounter,
 }
 
 impl Membership {
@@ -138,9 +143,12 @@ pub struct Shared {
     last: Mutex<(Seq, String)>,
     /// Records that could not be appended.
     owed: Mutex<Vec<Record>>,
+    /// When a message last spoke of a number that the log did not have.
+    misled: Mutex<Option<Instant>>,
     /// What the others were told that is applied here.
     reported: AtomicU64,
     fleet: Mutex<Fleet>,
+    reviver: Reviver,
 }
 
 /// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
@@ -199,8 +207,10 @@ impl Shared {
             keys: Keys::new(&member.prefix),
             last: Mutex::default(),
             owed: Mutex::default(),
+            misled: Mutex::default(),
             reported: AtomicU64::new(0),
             fleet: Mutex::default(),
+            reviver: Reviver::default(),
             member,
         })
     }
@@ -253,11 +263,14 @@ impl Shared {
         let mut reconnected = self.subscriber.reconnect_rx();
         let mut ticks = interval(self.member.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut subscribed = false;
+        let (mut subscribed, mut heard) = (false, false);
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
-                    Ok(message) => self.hear(log, clock, message.value.as_str().as_deref().unwrap_or_default()).await,
+                    Ok(message) => {
+                        heard = true;
+                        self.hear(log, clock, message.value.as_str().as_deref().unwrap_or_default()).await;
+                    }
                     // Some were dropped unread, and the stream has them.
                     Err(RecvError::Lagged(_)) => self.check(log, clock).await,
                     Err(RecvError::Closed) => return,
@@ -268,7 +281,13 @@ impl Shared {
                     if !subscribed {
                         subscribed = self.subscribe().await;
                     }
+                    let before = log.applied();
                     self.check(log, clock).await;
+                    if log.applied() != before && !heard {
+                        // There was something to hear: the subscription is dead, or soon known not to be.
+                        self.reviver.revive([&self.subscriber]);
+                    }
+                    heard = false;
                 }
             }
         }
@@ -286,7 +305,7 @@ impl Shared {
     async fn hear(&self, log: &Log, clock: &Clock, message: &str) {
         let mut parts = message.splitn(3, ' ');
         let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
-        let (Some(era), Some(seq)) = (number(), number()) else { return };
+        let (Some(era), Some(seq)) = (number(), number()) else { return self.member.ignored.inc() };
         let heard = compose(era, seq);
         if heard == log.applied() + 1
             && let Some(line) = parts.next()
@@ -295,7 +314,12 @@ impl Shared {
         }
         // What is missing is in the stream, and what was applied is waited for by whoever purged.
         if heard > self.reported.load(Ordering::Relaxed) {
+            if self.misled.lock().is_some_and(|since| since.elapsed() < CALM) {
+                return self.member.ignored.inc();
+            }
             self.check(log, clock).await;
+            let misled = heard > log.applied();
+            *self.misled.lock() = misled.then(Instant::now);
         }
     }
 
@@ -316,6 +340,7 @@ impl Shared {
             Err(error) => {
                 self.member.missed_beats.inc();
                 tracing::debug!(%error, "cannot compare with the invalidation log");
+                self.reviver.revive([&self.commands, &self.subscriber]);
             }
         }
     }

@@ -102,6 +102,11 @@ struct Metadata<'a> {
     body_bytes: u64,
 }
 
+/// The beginning of a value, its checksum included, by which it is told from every other.
+pub fn head(value: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&value[..value.len().min(HEAD_BYTES)])
+}
+
 /// Packs an entry. The second value is the expiry to give to Redis; none if it is of no use any more.
 pub fn pack(key: &Key, entry: &Entry, packing: Packing, now: Moment) -> Option<(Bytes, Duration)> {
     let life = entry.useful_for(now);

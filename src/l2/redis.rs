@@ -23,7 +23,7 @@ use crate::entry::Entry;
 use crate::entry::Seq;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
-use crate::redis::{Connections, RedisError, script};
+use crate::redis::{Connections, RedisError, Reviver, script};
 use crate::telemetry::metrics::{L2Metrics, LookUp};
 
 /// What the value of a key says whose responses vary: on which fields.
@@ -57,6 +57,7 @@ struct Shared {
     subscriber: Client,
     clock: Clock,
     breaker: Breaker,
+    reviver: Reviver,
     waiters: Waiters,
     metrics: L2Metrics,
     look: Script,
@@ -97,11 +98,12 @@ impl Names {
 
 /// What one look at Redis found.
 enum Look {
+    /// A value, and how long it lives.
     Value(Bytes, Duration),
     /// A value that nobody of us wrote: it never expires.
-    Spoilt,
+    Immortal(Bytes),
     Disbanded,
-    Leased(Option<(Bytes, Duration)>),
+    Leased,
     Taken,
 }
 
@@ -117,6 +119,7 @@ impl Redis {
             pool: connections.pool()?,
             subscriber: connections.single(settings.timeout)?,
             breaker: Breaker::new(THRESHOLDS),
+            reviver: Reviver::default(),
             waiters: Waiters::default(),
             look: script(scripts::LOOK),
             fill: script(scripts::FILL),
@@ -184,37 +187,41 @@ impl Shared {
             Ok(value) => Some(value),
             Err(error) => {
                 self.metrics.faults.inc();
+                if *error.kind() == ErrorKind::Timeout && !self.breaker.is_closed() {
+                    self.reviver.revive(self.pool.clients().iter().chain([&self.subscriber]));
+                }
                 tracing::debug!(%error, "Redis");
                 None
             }
         }
     }
 
-    async fn look(&self, names: &Names, token: &str, lease_anyway: bool, limit: Instant) -> Option<Look> {
+    async fn look(&self, names: &Names, token: &str, seen: &Bytes, limit: Instant) -> Option<Look> {
         let keys = vec![names.value.clone(), names.lease.clone(), names.of("m"), names.of("w")];
         let longest = self.settings.packing.max_body.saturating_mul(2).saturating_add(1 << 20);
-        let args = vec![
-            token.to_owned(),
-            self.settings.lease.as_millis().to_string(),
-            longest.to_string(),
-            u8::from(lease_anyway).to_string(),
+        let args: Vec<fred::types::Value> = vec![
+            token.into(),
+            self.settings.lease.as_millis().to_string().into(),
+            longest.to_string().into(),
+            seen.clone().into(),
         ];
         let look = self.look.evalsha_with_reload(self.pool.next(), keys, args);
         let (state, value, left): (u8, Bytes, i64) = self.run(limit, look).await?;
-        // PTTL of -1 is a value that nobody of us wrote, of -2 and 0 one that has gone meanwhile.
-        let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
-        let value = left.filter(|_| !value.is_empty()).map(|left| (value, left));
-        match (state, value) {
-            (1, Some((value, left))) => Some(Look::Value(value, left)),
-            (2, _) => Some(Look::Disbanded),
-            (1, None) => {
-                self.metrics.damaged(Damage::Immortal as usize).inc();
-                Some(Look::Spoilt)
-            }
-            (4, _) => Some(Look::Taken),
-            (3, value) => Some(Look::Leased(value)),
-            _ => None,
+        match left {
+            -3 => self.metrics.damaged(Damage::Foreign as usize).inc(),
+            -4 => self.metrics.damaged(Damage::TooLarge as usize).inc(),
+            _ => {}
         }
+        Some(match (state, u64::try_from(left)) {
+            (1, Ok(left)) => Look::Value(value, Duration::from_millis(left)),
+            (1, Err(_)) => {
+                self.metrics.damaged(Damage::Immortal as usize).inc();
+                Look::Immortal(value)
+            }
+            (3, _) => Look::Leased,
+            (4, _) => Look::Taken,
+            _ => Look::Disbanded,
+        })
     }
 
     fn unpack(&self, key: &Key, value: &Bytes, left: Duration) -> Option<Arc<Entry>> {
@@ -256,7 +263,9 @@ impl Shared {
         let token = format!("{:016x}", rand::random::<u64>());
         let waiter = self.waiters.enter(&said(query.key));
         let mut vary: Vec<HeaderName> = query.names.to_vec();
-        let (mut lease_anyway, mut coalesced) = (false, false);
+        // How the value begins that will not do, and what it is still good for.
+        let (mut seen, mut stale) = (Bytes::new(), None);
+        let mut coalesced = false;
         // For all that is asked before the first wait for another instance.
         let mut limit = self.limit();
         loop {
@@ -266,30 +275,32 @@ impl Shared {
             let variant =
                 if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
             let names = Names::new(&self.settings.prefix, query.key, &variant);
-            match self.look(&names, &token, lease_anyway, limit).await {
-                None => return self.found(LookUp::Unavailable, Found::Unavailable),
-                Some(Look::Disbanded) => return self.found(LookUp::Disbanded, Found::Unavailable),
-                Some(Look::Value(value, left)) => {
+            let Some(look) = self.look(&names, &token, &seen, limit).await else {
+                return self.found(LookUp::Unavailable, Found::Unavailable);
+            };
+            match look {
+                Look::Value(value, left) => {
                     if let Some(names) = pointer(&value).filter(|names| vary.is_empty() && !names.is_empty()) {
                         vary = names;
                         continue;
                     }
-                    match self.unpack(query.key, &value, left) {
+                    let entry = self.unpack(query.key, &value, left);
+                    match entry {
                         Some(entry) if (query.wanted)(&entry) => {
                             let result = if coalesced { LookUp::Coalesced } else { LookUp::Hit };
                             return self.found(result, Found::Stored(entry));
                         }
                         // Stale, purged, or damaged: somebody must fetch.
-                        _ => lease_anyway = true,
+                        useless => (seen, stale) = (envelope::head(&value), useless),
                     }
                 }
-                Some(Look::Spoilt) => lease_anyway = true,
-                Some(Look::Leased(value)) => {
-                    let stale = value.and_then(|(value, left)| self.unpack(query.key, &value, left));
+                Look::Immortal(value) => (seen, stale) = (envelope::head(&value), None),
+                Look::Leased => {
                     return self.found(LookUp::Miss, Found::Lead(self.lease(&names, query.key, &token), stale));
                 }
-                Some(Look::Taken) => {
-                    (lease_anyway, coalesced) = (false, true);
+                Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable),
+                Look::Taken => {
+                    coalesced = true;
                     let doubt = (Instant::now() + DOUBT).min(deadline);
                     let _ = timeout_at(doubt, word).await;
                     if Instant::now() >= deadline {

@@ -2,27 +2,28 @@
 
 /// The value, or else the lease, in one round trip.
 ///
-/// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value,
-/// 1 to ask for the lease although there is a value.
+/// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value, and
+/// how the value begins that the caller has seen already and that will not do ('' for none).
 /// Returns a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody else has it), the value
-/// or '', and its time to live in milliseconds.
+/// with state 1, and its time to live in milliseconds: -1 for one that never ends, -2 for no value, -3 for
+/// one of another type and -4 for one that was too large, both of which are gone now.
 pub(super) const LOOK: &str = r"
-local value, left = '', -2
+local left = -2
 local length = redis.pcall('STRLEN', KEYS[1])
 if type(length) == 'table' or length > tonumber(ARGV[3]) then
   -- Neither written by an instance nor fit to be read.
-  redis.call('UNLINK', KEYS[1])
-elseif length > 0 then
-  value, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])
-  if ARGV[4] ~= '1' then return {1, value, left} end
+  redis.pcall('UNLINK', KEYS[1])
+  left = type(length) == 'table' and -3 or -4
+elseif length > 0 and (ARGV[4] == '' or redis.call('GETRANGE', KEYS[1], 0, #ARGV[4] - 1) ~= ARGV[4]) then
+  return {1, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
 end
 local leased = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
 -- Full, or a replica: it still knows what it knows, but nobody can be waited for.
 if type(leased) == 'table' and leased.err then return {2, '', -2} end
-if leased then return {3, value, left} end
-if redis.call('EXISTS', KEYS[3]) == 1 then return {2, '', -2} end
+if leased then return {3, '', left} end
+if redis.call('EXISTS', KEYS[3]) == 1 then return {2, '', left} end
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
-return {4, '', -2}
+return {4, '', left}
 ";
 
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease

@@ -62,3 +62,33 @@ impl Drop for Waiter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn d3_a_lease_that_ends_between_the_refusal_and_the_wait_wakes_at_once() {
+        let waiters = Waiters::default();
+        let waiter = waiters.enter("k");
+        let mut word = std::pin::pin!(waiter.word());
+        word.as_mut().enable();
+        // Here Redis is asked, and says that somebody else has the lease.
+        assert_eq!(word.as_mut().now_or_never(), None);
+        waiters.wake("other");
+        assert_eq!(word.as_mut().now_or_never(), None);
+        waiters.wake("k");
+        assert_eq!(word.as_mut().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn whoever_leaves_is_forgotten() {
+        let waiters = Waiters::default();
+        let (one, two) = (waiters.enter("k"), waiters.enter("k"));
+        drop(one);
+        assert_eq!(waiters.0.lock().len(), 1);
+        drop(two);
+        assert_eq!(waiters.0.lock().len(), 0);
+    }
+}

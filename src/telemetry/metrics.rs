@@ -44,6 +44,8 @@ pub struct Metrics {
     pub invalidation_beats: IntCounter,
     /// Heartbeats that Redis did not answer.
     pub invalidation_missed_beats: IntCounter,
+    /// Messages that say nothing of the log.
+    pub invalidation_ignored: IntCounter,
     families: Families,
 }
 
@@ -262,6 +264,10 @@ impl Metrics {
             invalidation_beats: r.counter("invalidation_beats_total", "Comparisons with the invalidation log.")?,
             invalidation_missed_beats: r
                 .counter("invalidation_missed_beats_total", "Comparisons that Redis did not answer.")?,
+            invalidation_ignored: r.counter(
+                "invalidation_ignored_messages_total",
+                "Messages that cannot be read, or speak of records that the log does not have.",
+            )?,
             families: Families::register(&r)?,
             registry: registry.clone(),
         };

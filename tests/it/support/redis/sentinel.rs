@@ -15,7 +15,7 @@ const NAME: &str = "millpond";
 pub(crate) struct Sentinels {
     /// The servers; the first is the master at the start.
     pub(crate) servers: [Redis; 2],
-    sentinels: Vec<(u16, Child)>,
+    watchers: Vec<(u16, Child)>,
     _directory: TempDir,
 }
 
@@ -28,7 +28,7 @@ impl Sentinels {
         let port = master.port();
         let replica = Redis::start_with(&["--replicaof", &format!("127.0.0.1 {port}"), at_once[0], at_once[1]]).await;
         replica.says("INFO replication", "master_link_status:up").await;
-        let mut sentinels = Vec::new();
+        let mut watchers = Vec::new();
         for number in 0..3 {
             let own = free_address().port();
             let file = directory.path().join(format!("sentinel-{number}.conf"));
@@ -40,10 +40,10 @@ impl Sentinels {
             let mut command = Command::new("redis-server");
             command.arg(&file).arg("--sentinel");
             command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-            sentinels.push((own, command.spawn().expect("redis-server is installed")));
+            watchers.push((own, command.spawn().expect("redis-server is installed")));
         }
-        let this = Self { servers: [master, replica], sentinels, _directory: directory };
-        for (sentinel, _) in &this.sentinels {
+        let this = Self { servers: [master, replica], watchers, _directory: directory };
+        for (sentinel, _) in &this.watchers {
             this.wait_for(*sentinel, "SENTINEL MASTERS", "num-slaves\r\n$1\r\n1").await;
             this.wait_for(*sentinel, "SENTINEL MASTERS", "num-other-sentinels\r\n$1\r\n2").await;
         }
@@ -61,7 +61,7 @@ impl Sentinels {
 
     /// Where the sentinels are.
     pub(crate) fn url(&self) -> String {
-        let [one, two, three] = [0, 1, 2].map(|number: usize| self.sentinels[number].0);
+        let [one, two, three] = [0, 1, 2].map(|number: usize| self.watchers[number].0);
         format!(
             "redis-sentinel://127.0.0.1:{one}?sentinelServiceName={NAME}&node=127.0.0.1:{two}&node=127.0.0.1:{three}"
         )
@@ -76,7 +76,7 @@ impl Sentinels {
 
 impl Drop for Sentinels {
     fn drop(&mut self) {
-        for (_, child) in &mut self.sentinels {
+        for (_, child) in &mut self.watchers {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,0 +1,293 @@
+//! One fetch for a whole fleet.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use crate::support::binary::Millpond;
+use crate::support::config::ConfigText;
+use crate::support::origin::{Origin, Reply};
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::scrape::Scrape;
+
+use super::{body, instance, lasting, section};
+
+#[tokio::test]
+async fn d11_a_herd_over_eight_instances_costs_one_origin_request() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..8 {
+        fleet.push(instance(&origin, &redis).await);
+    }
+    let gate = origin.hold("/a");
+    let mut clients = Vec::new();
+    for proxy in &fleet {
+        for _ in 0..20 {
+            clients.push(proxy.client().get("/a").header("host", "h").start().await);
+        }
+        proxy.answering(20).await;
+    }
+    gate.arrived(1).await;
+    gate.release();
+    for client in clients {
+        assert_eq!(client.rest().await.unwrap(), "v");
+    }
+    assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
+async fn d2_an_uncacheable_response_frees_the_lease_at_once_and_nobody_queues() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on("/a", |r| r.header("cache-control", "no-store").body("mine"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let gate = origin.hold("/a");
+    let first = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    let second = two.client().get("/a").header("host", "h").start().await;
+    two.answering(1).await;
+    gate.release_one();
+    assert_eq!(first.rest().await.unwrap(), "mine");
+    // The lease would last for ten seconds more.
+    gate.arrived(2).await;
+    gate.release();
+    assert_eq!(second.rest().await.unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn c1_what_redis_keeps_for_200_ms_more_is_fresh_here_for_200_ms_more() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!(body(&one).await, "v1");
+    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let key = redis.ask("KEYS *:v:-").await.lines().last().unwrap().to_owned();
+    // After its ten minutes it is kept for an hour, to be validated. What runs out here is the clock
+    // of Redis; those of the instances stand still.
+    redis.ask(&format!("PEXPIRE {key} 3600400")).await;
+    let answer = two.client().get("/a").header("host", "h").send().await;
+    assert_eq!((answer.text(), answer.cache_status().ttl), ("v1", Some(0)));
+    assert_eq!(origin.hits("/a"), 1);
+    two.pass(Duration::from_millis(400));
+    redis.ask(&format!("PEXPIRE {key} 3600000")).await;
+    assert!(!two.client().get("/a").header("host", "h").send().await.cache_status().hit);
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn d1_a_fetch_that_outlives_its_lease_neither_frees_nor_overwrites_what_came_after() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let section = |url: &str| {
+        format!("[redis]\nurl = '{url}'\ntimeout = '1s'\nlease = '300ms'\n[invalidation]\nheartbeat = '100ms'\n")
+    };
+    let mut fleet = Vec::new();
+    for _ in 0..3 {
+        let proxy = Proxy::start(&origin).section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    let gate = origin.hold("/a");
+    let first = fleet[0].client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    // It waits for the lease to end, and then fetches itself.
+    let second = fleet[1].client().get("/a").header("host", "h").start().await;
+    gate.arrived(2).await;
+    gate.release_one();
+    assert_eq!(first.rest().await.unwrap(), "v1");
+    fleet[0].reaches("l2_fills_total{result=\"lease-lost\"}", 1).await;
+    origin.set("/a", lasting("v2"));
+    gate.release();
+    second.rest().await.unwrap();
+    fleet[1].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let asked = origin.hits("/a");
+    assert_eq!(body(&fleet[2]).await, body(&fleet[1]).await);
+    assert_eq!(origin.hits("/a"), asked);
+}
+
+#[tokio::test]
+async fn d13_the_holder_of_the_lease_is_killed_and_the_others_go_on_after_a_lease_at_most() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let section = format!(
+        "[redis]\nurl = '{}'\ntimeout = '1s'\nlease = '1s'\n[invalidation]\nheartbeat = '100ms'\n",
+        redis.url()
+    );
+    let mut config = ConfigText::for_origin(&origin);
+    config.section(&section);
+    let mut holder = Millpond::run(&config).await;
+    Scrape::until(holder.admin_client(), "invalidation_beats_total", 1).await;
+    let one = Proxy::start(&origin).section(&section).await;
+    one.is_synced(true).await;
+    let gate = origin.hold("/a");
+    let _lost = holder.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    let waiting = one.client().get("/a").header("host", "h").start().await;
+    one.answering(1).await;
+    let killed = Instant::now();
+    holder.process.signal(Signal::SIGKILL);
+    holder.process.exited().await;
+    gate.arrived(2).await;
+    assert!(killed.elapsed() < Duration::from_millis(2_500), "{:?}", killed.elapsed());
+    gate.release();
+    assert_eq!(waiting.rest().await.unwrap(), "v1");
+}
+
+/// Makes the one value in Redis older by so many milliseconds: what is left of its life tells its age.
+async fn age(redis: &Redis, millis: u64) {
+    let key = redis.keys("*:v:-").await.remove(0);
+    let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
+    redis.ask(&format!("PEXPIRE {key} {}", left - millis)).await;
+}
+
+#[tokio::test]
+async fn one_refresh_renews_what_eight_instances_hold() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let reply = |body: &str| {
+        Reply::ok().header("cache-control", "max-age=60, stale-while-revalidate=600").body(body.to_owned())
+    };
+    origin.set("/a", reply("v1"));
+    let mut fleet = Vec::new();
+    for _ in 0..8 {
+        let proxy = Proxy::start(&origin).cache("early_refresh = 0.0").section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    assert_eq!(body(&fleet[0]).await, "v1");
+    fleet[0].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    for proxy in &fleet[1..] {
+        assert_eq!(body(proxy).await, "v1");
+    }
+    assert_eq!(origin.hits("/a"), 1);
+    for proxy in &fleet {
+        proxy.pass(Duration::from_secs(61));
+        proxy.is_synced(true).await;
+    }
+    age(&redis, 61_000).await;
+    origin.set("/a", reply("v2"));
+    let gate = origin.hold("/a");
+    for proxy in &fleet {
+        assert_eq!(body(proxy).await, "v1", "nobody waits for the refresh");
+    }
+    gate.arrived(1).await;
+    gate.release();
+    for proxy in &fleet {
+        proxy.refreshed("replaced", 1).await;
+        assert_eq!(body(proxy).await, "v2");
+    }
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn what_redis_holds_stale_but_usable_is_served_at_once_and_refreshed() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let reply = |body: &str| {
+        Reply::ok().header("cache-control", "max-age=60, stale-while-revalidate=600").body(body.to_owned())
+    };
+    origin.set("/a", reply("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!(body(&one).await, "v1");
+    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    age(&redis, 61_000).await;
+    origin.set("/a", reply("v2"));
+    let gate = origin.hold("/a");
+    assert_eq!(body(&two).await, "v1", "nobody waits while there is something to serve");
+    gate.arrived(1).await;
+    gate.release();
+    two.answers("v2").await;
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn d9_a_failed_fetch_does_not_make_the_instances_fail_one_after_the_other() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", Reply::ok().status(503).body("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..8 {
+        fleet.push(instance(&origin, &redis).await);
+    }
+    let gate = origin.hold("/a");
+    let mut clients = Vec::new();
+    for proxy in &fleet {
+        clients.push(proxy.client().get("/a").header("host", "h").start().await);
+        proxy.answering(1).await;
+    }
+    gate.arrived(1).await;
+    gate.release_one();
+    // All others at once: were they to queue, there would be one.
+    gate.arrived(fleet.len()).await;
+    gate.release();
+    for mut client in clients {
+        assert_eq!(client.head().await.status, 503);
+    }
+    assert_eq!(origin.hits("/a"), fleet.len());
+}
+
+#[tokio::test]
+async fn d11_with_redis_down_a_herd_costs_one_origin_request_per_instance_at_most() {
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..8 {
+        fleet.push(instance(&origin, &redis).await);
+    }
+    redis.kill();
+    let gate = origin.hold("/a");
+    let mut clients = Vec::new();
+    for proxy in &fleet {
+        for _ in 0..20 {
+            clients.push(proxy.client().get("/a").header("host", "h").start().await);
+        }
+        proxy.answering(20).await;
+    }
+    gate.arrived(fleet.len()).await;
+    gate.release();
+    for client in clients {
+        assert_eq!(client.rest().await.unwrap(), "v");
+    }
+    assert_eq!(origin.hits("/a"), fleet.len());
+}
+
+#[tokio::test]
+async fn c2_every_instance_derives_its_lifetime_from_the_one_that_was_drawn() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..4 {
+        let proxy = Proxy::start(&origin).cache("jitter = 0.5").section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    assert_eq!(body(&fleet[0]).await, "v");
+    fleet[0].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    let mut lifetimes = Vec::new();
+    for proxy in &fleet {
+        let answer = proxy.client().get("/a").header("host", "h").send().await;
+        assert!(answer.age().unwrap() <= 600);
+        lifetimes.push(answer.cache_status().ttl.unwrap());
+    }
+    // Redis keeps time in milliseconds, and a little of it passes.
+    let (least, most) = (lifetimes.iter().min().unwrap(), lifetimes.iter().max().unwrap());
+    assert!(most - least <= 10 && *most <= 600, "{lifetimes:?}");
+}
+
+#[tokio::test]
+async fn a_route_that_does_not_coalesce_waits_for_no_other_instance() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let mut fleet = Vec::new();
+    for _ in 0..2 {
+        let proxy = Proxy::start(&origin).cache("coalesce = false").section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    let gate = origin.hold("/a");
+    let one = fleet[0].client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    let two = fleet[1].client().get("/a").header("host", "h").start().await;
+    gate.arrived(2).await;
+    gate.release();
+    assert_eq!((one.rest().await.unwrap(), two.rest().await.unwrap()), ("v".into(), "v".into()));
+}
