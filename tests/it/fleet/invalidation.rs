@@ -146,6 +146,10 @@ async fn a15_a_fill_that_a_hung_redis_executes_late_is_never_served_after_the_pu
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v1"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    // Redis knows the script from now on, so that it needs no second word to execute the fill.
+    origin.set("/b", lasting("b"));
+    assert_eq!(one.client().get("/b").send().await.text(), "b");
+    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
     let gate = origin.hold("/a");
     let first = one.client().get("/a").header("host", "h").start().await;
     gate.arrived(1).await;
@@ -158,6 +162,7 @@ async fn a15_a_fill_that_a_hung_redis_executes_late_is_never_served_after_the_pu
     let ask = one.admin().ask("POST", "/purge").header("content-type", "application/json");
     assert_eq!(ask.body(r#"{"url": "http://h/a"}"#).send().await.status, 503);
     redis.thaw();
+    redis.says("KEYS *:v:-", "*2").await;
     two.answers("v2").await;
     assert_eq!((body(&one).await, body(&two).await), ("v2".into(), "v2".into()));
 }

@@ -26,7 +26,12 @@ pub(crate) async fn instance(origin: &Origin, redis: &Redis) -> Proxy {
 
 /// The same for a Redis of any kind.
 pub(crate) async fn instance_at(origin: &Origin, url: &str) -> Proxy {
-    let proxy = Proxy::start(origin).section(&section(url)).await;
+    instance_with(origin, &section(url)).await
+}
+
+/// The same with these sections.
+async fn instance_with(origin: &Origin, sections: &str) -> Proxy {
+    let proxy = Proxy::start(origin).section(sections).await;
     proxy.is_synced(true).await;
     proxy
 }
