@@ -10,9 +10,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::fleet::{instance_at, section};
+use super::support::binary::Millpond;
+use super::support::config::ConfigText;
 use super::support::origin::{Origin, Reply};
 use super::support::proxy::Proxy;
-use super::support::redis::Redis;
+use super::support::redis::{Cluster, Redis, Sentinels};
+use super::support::scrape::Scrape;
+use super::support::wire::Wire;
 
 const INSTANCES: usize = 8;
 /// Readers at each instance.
@@ -25,7 +30,6 @@ fn purges() -> u64 {
 
 struct Run {
     origin: Origin,
-    redis: Redis,
     fleet: Vec<Arc<Proxy>>,
     version: Arc<AtomicU64>,
     guaranteed: Arc<AtomicU64>,
@@ -41,8 +45,9 @@ struct Seen {
 }
 
 impl Run {
-    async fn start() -> Self {
-        let (origin, redis) = (Origin::start().await, Redis::start().await);
+    /// Instances that find their Redis at these addresses, each at the next.
+    async fn start(urls: &[String]) -> Self {
+        let origin = Origin::start().await;
         let version = Arc::new(AtomicU64::new(0));
         let current = Arc::clone(&version);
         origin.on_request("/a", move |_| {
@@ -51,11 +56,11 @@ impl Run {
             reply.header("surrogate-key", "t").body(version.to_string())
         });
         let mut fleet = Vec::new();
-        for _ in 0..INSTANCES {
-            fleet.push(Arc::new(super::fleet::instance(&origin, &redis).await));
+        for url in urls.iter().cycle().take(INSTANCES) {
+            fleet.push(Arc::new(instance_at(&origin, url).await));
         }
         let (guaranteed, stop) = (Arc::default(), Arc::default());
-        Self { origin, redis, fleet, version, guaranteed, stop }
+        Self { origin, fleet, version, guaranteed, stop }
     }
 
     async fn read(proxy: Arc<Proxy>, guaranteed: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Seen {
@@ -75,8 +80,8 @@ impl Run {
         seen
     }
 
-    /// Purges under load; `disturb` is called before each purge.
-    async fn check(self, disturb: impl AsyncFn(&Redis, u64)) -> (Seen, Vec<Duration>) {
+    /// Purges under load; `disturb` is called before each purge, with its number.
+    async fn check(self, mut disturb: impl AsyncFnMut(u64)) -> (Seen, Vec<Duration>) {
         let mut readers = Vec::new();
         for proxy in &self.fleet {
             for _ in 0..READERS {
@@ -86,7 +91,7 @@ impl Run {
         }
         let mut times = Vec::new();
         for round in 0..purges() {
-            disturb(&self.redis, round).await;
+            disturb(round).await;
             let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
             let proxy = &self.fleet[usize::try_from(round).unwrap() % INSTANCES];
             let order = match round % 4 {
@@ -133,7 +138,8 @@ fn report(what: &str, seen: &Seen, mut times: Vec<Duration>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_purge_with_all_receipts_no_instance_serves_an_older_version() {
-    let (seen, times) = Run::start().await.check(async |_, _| {}).await;
+    let redis = Redis::start().await;
+    let (seen, times) = Run::start(&[redis.url()]).await.check(async |_| {}).await;
     assert_eq!(times.len() as u64, purges());
     assert!(seen.hits > 0);
     report("quiet", &seen, times);
@@ -142,24 +148,133 @@ async fn after_a_purge_with_all_receipts_no_instance_serves_an_older_version() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b1_the_same_while_subscriptions_are_cut_at_random() {
-    let cut = async |redis: &Redis, round: u64| {
+    let redis = Redis::start().await;
+    let cut = async |round: u64| {
         if round.is_multiple_of(3) {
             redis.ask("CLIENT KILL TYPE pubsub").await;
         }
     };
-    let (seen, times) = Run::start().await.check(cut).await;
+    let (seen, times) = Run::start(&[redis.url()]).await.check(cut).await;
     report("subscriptions cut", &seen, times);
     assert_eq!(seen.violations, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b2_the_same_while_connections_of_single_instances_die_without_a_word() {
+    let redis = Redis::start().await;
+    let (one, two) = (Wire::to(redis.port()).await, Wire::to(redis.port()).await);
+    let mut urls = vec![redis.url(); INSTANCES];
+    (urls[2], urls[5]) = (one.redis_url(), two.redis_url());
+    let drop = async |round: u64| match round % (purges() / 2) {
+        10 => one.half_open(),
+        20 => two.half_open(),
+        _ => {}
+    };
+    let (seen, times) = Run::start(&urls).await.check(drop).await;
+    report("connections dead", &seen, times);
+    assert_eq!(seen.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b4_the_same_while_redis_loses_everything_now_and_then() {
-    let flush = async |redis: &Redis, round: u64| {
+    let redis = Redis::start().await;
+    let flush = async |round: u64| {
         if round % 20 == 19 {
             redis.ask("FLUSHALL").await;
         }
     };
-    let (seen, times) = Run::start().await.check(flush).await;
+    let (seen, times) = Run::start(&[redis.url()]).await.check(flush).await;
     report("FLUSHALL", &seen, times);
     assert_eq!(seen.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_the_same_while_redis_restarts_empty() {
+    let mut redis = Redis::start().await;
+    let url = redis.url();
+    let restart = async |round: u64| {
+        if round % (purges() / 4) == 10 {
+            redis.kill();
+            redis.restart().await;
+        }
+    };
+    let (seen, times) = Run::start(&[url]).await.check(restart).await;
+    report("restarted empty", &seen, times);
+    assert_eq!(seen.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_the_same_while_nodes_of_a_cluster_are_killed() {
+    let mut cluster = Cluster::start().await;
+    let url = cluster.url();
+    let log = cluster.node_of("{log}").await;
+    let kill = async |round: u64| {
+        // The node of the log and another one, each away for one purge.
+        for (node, at) in [(log, purges() / 3), ((log + 1) % 3, purges() / 2)] {
+            if round == at {
+                cluster.nodes[node].kill();
+            } else if round == at + 1 {
+                cluster.restart(node).await;
+            }
+        }
+    };
+    let (seen, times) = Run::start(&[url]).await.check(kill).await;
+    report("cluster nodes killed", &seen, times);
+    assert_eq!(seen.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b4_the_same_while_sentinels_fail_over() {
+    let mut sentinels = Sentinels::start().await;
+    let url = sentinels.url();
+    let fail_over = async |round: u64| {
+        if round == purges() / 2 {
+            sentinels.fail_over().await;
+        }
+    };
+    let (seen, times) = Run::start(&[url]).await.check(fail_over).await;
+    report("sentinel failover", &seen, times);
+    assert_eq!(seen.violations, []);
+}
+
+/// The one case in which a purge cannot wait for everybody: an instance that nobody reaches. What it
+/// holds, and what it fetches meanwhile, it serves for `max_unsynced` after the purge at the most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_cut_off_serves_what_was_purged_for_max_unsynced_at_most() {
+    const BOUND: Duration = Duration::from_secs(2);
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let wire = Wire::to(redis.port()).await;
+    let bounded = |url: &str| section(url).replace("max_unsynced = '10s'", "max_unsynced = '2s'");
+    let mut config = ConfigText::for_origin(&origin);
+    config.section(&bounded(&wire.redis_url()));
+    let cut_off = Millpond::run(&config).await;
+    Scrape::until(cut_off.admin_client(), "invalidation_beats_total", 3).await;
+    let one = Proxy::start(&origin).section(&bounded(&redis.url())).await;
+    one.is_synced(true).await;
+    let mut longest = Duration::ZERO;
+    for round in 0..4_u32 {
+        let path = format!("/{round}");
+        let set =
+            |body: &str| origin.set(&path, Reply::ok().header("cache-control", "max-age=600").body(body.to_owned()));
+        set("old");
+        let ask = async || cut_off.client().get(&path).header("host", "h").send().await.text().to_owned();
+        assert_eq!(ask().await, "old");
+        wire.silence(true);
+        // Purged at once, and after ever longer times without a word from Redis.
+        let until = Instant::now() + BOUND * round / 3;
+        while Instant::now() < until {
+            assert_eq!(ask().await, "old");
+        }
+        set("new");
+        let purge = one.admin().ask("POST", "/purge").header("content-type", "application/json");
+        let purged = Instant::now();
+        assert_eq!(purge.body(format!("{{\"url\": \"http://h{path}\"}}")).send().await.status, 202);
+        while ask().await == "old" {}
+        longest = longest.max(purged.elapsed());
+        wire.silence(false);
+        let beats = Scrape::of(cut_off.admin_client()).await.value("invalidation_beats_total");
+        Scrape::until(cut_off.admin_client(), "invalidation_beats_total", beats + 2).await;
+    }
+    println!("checker: cut off: purged responses were served for {:.2} s; max_unsynced is 2 s", longest.as_secs_f64());
+    assert!(longest < BOUND + Duration::from_millis(100), "{longest:?}");
 }
