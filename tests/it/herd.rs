@@ -3,13 +3,16 @@
 //! `HERD_CLIENTS` sets the size; `scripts/herd` runs these tests with 10,000 clients in release.
 //! The proxy is a process of its own: one process could not hold both ends of every connection.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::binary::Millpond;
 use crate::support::client::{Herd, herd};
 use crate::support::config::ConfigText;
-use crate::support::open_files;
 use crate::support::origin::Origin;
+use crate::support::redis::Redis;
+use crate::support::scrape::Scrape;
+use crate::support::{open_files, soon};
 
 /// How long the origin takes for an answer.
 const LATENCY: Duration = Duration::from_secs(1);
@@ -108,4 +111,73 @@ async fn a_herd_on_an_uncacheable_key_is_not_serialised() {
     second.all_got(200, "own");
     report("uncacheable key again", &second, origin.hits("/own") - clients);
     assert_eq!(origin.hits("/own"), 2 * clients);
+}
+
+/// Instances of the fleet that a herd is let loose on.
+const INSTANCES: usize = 8;
+
+/// Eight proxies in processes of their own that share a Redis.
+async fn fleet(origin: &Origin, redis: &Redis, clients: usize) -> Vec<Millpond> {
+    let mut config = ConfigText::for_origin(origin);
+    config.cache("early_refresh = 0.0, jitter = 0.0");
+    // Ten thousand clients on a machine of two cores are no reason to take Redis for dead.
+    config.section(&format!("[redis]\nurl = '{}'\ntimeout = '1s'\n", redis.url()));
+    config.section(&format!("[limits]\nconnections = {}", clients / INSTANCES + 100));
+    let mut fleet = Vec::new();
+    for _ in 0..INSTANCES {
+        let millpond = Millpond::run(&config).await;
+        Scrape::until(millpond.admin_client(), "invalidation_beats_total", 1).await;
+        fleet.push(millpond);
+    }
+    fleet
+}
+
+/// A herd whose clients are spread over the fleet.
+async fn herd_on(fleet: &[Millpond], clients: usize, path: &'static str) -> Herd {
+    let (all, next) = (fleet.iter().map(Millpond::client).collect::<Vec<_>>(), AtomicUsize::new(0));
+    herd(clients, move || all[next.fetch_add(1, Ordering::Relaxed) % all.len()].get(path).header("host", "h")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d11_a_herd_on_eight_instances_costs_one_origin_request() {
+    let clients = clients();
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    for path in ["/hot", "/alone"] {
+        origin.on(path, |r| r.header("Cache-Control", "max-age=60").body("hot").delay(LATENCY));
+    }
+    let fleet = fleet(&origin, &redis, clients).await;
+    let herd = herd_on(&fleet, clients, "/hot").await;
+    herd.all_got(200, "hot");
+    report("cold key, 8 instances", &herd, origin.hits("/hot"));
+    assert_eq!((herd.answers.len(), origin.hits("/hot")), (clients, 1));
+    redis.kill();
+    let herd = herd_on(&fleet, clients, "/alone").await;
+    herd.all_got(200, "hot");
+    report("cold key, 8 instances, Redis down", &herd, origin.hits("/alone"));
+    assert!(origin.hits("/alone") <= INSTANCES, "{}", origin.hits("/alone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_expiry_a_herd_on_eight_instances_costs_one_refresh() {
+    let clients = clients();
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let fields = |r: crate::support::origin::Reply| r.header("Cache-Control", "max-age=2, stale-while-revalidate=3600");
+    origin.on("/hot", |r| fields(r).body("stale"));
+    let fleet = fleet(&origin, &redis, clients).await;
+    for millpond in &fleet {
+        assert_eq!(millpond.client().get("/hot").header("host", "h").send().await.text(), "stale");
+    }
+    assert_eq!(origin.hits("/hot"), 1);
+    let gate = origin.hold("/hot");
+    soon("the lifetime to end", async {
+        while fleet[0].client().get("/hot").header("host", "h").send().await.cache_status().ttl >= Some(0) {}
+    })
+    .await;
+    let herd = herd_on(&fleet, clients, "/hot").await;
+    // The gate is still closed: whoever has an answer by now did not wait for the refresh.
+    herd.all_got(200, "stale");
+    gate.arrived(1).await;
+    report("expired key, 8 instances", &herd, origin.hits("/hot") - 1);
+    assert_eq!((herd.answers.len(), origin.hits("/hot")), (clients, 2), "one fetch to fill, one refresh");
+    gate.release();
 }
