@@ -4,6 +4,7 @@ mod faults;
 mod invalidation;
 mod kinds;
 mod lease;
+mod scale;
 mod values;
 
 use crate::support::origin::{Origin, Reply};
