@@ -33,6 +33,8 @@ closed_list! {
     Outcome {
         /// A fresh stored response.
         Hit = "hit",
+        /// A fresh response that another instance stored in Redis.
+        HitL2 = "hit-l2",
         /// A stale stored response, refreshed in the background.
         StaleWhileRevalidate = "stale-while-revalidate",
         /// A stale stored response, because the origin failed.

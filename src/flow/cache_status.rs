@@ -112,7 +112,7 @@ impl CacheStatus {
 }
 
 /// The member for a hit, built without the formatting machinery.
-pub(super) fn hit(fresh_left: Duration, stale_for: Duration) -> HeaderValue {
+pub(super) fn hit(fresh_left: Duration, stale_for: Duration, outcome: Outcome) -> HeaderValue {
     let mut text = smallvec::SmallVec::<[u8; 48]>::new();
     text.extend_from_slice(b"Millpond; hit; ttl=");
     let mut digits = itoa::Buffer::new();
@@ -120,5 +120,8 @@ pub(super) fn hit(fresh_left: Duration, stale_for: Duration) -> HeaderValue {
         text.push(b'-');
     }
     text.extend_from_slice(digits.format(fresh_left.max(stale_for).as_secs()).as_bytes());
+    if outcome == Outcome::HitL2 {
+        text.extend_from_slice(b"; detail=l2");
+    }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("Millpond; hit"))
 }

@@ -102,7 +102,7 @@ impl Proxy {
     /// Answers from the store.
     pub(super) fn hit(visit: &Visit, route: Arc<Route>, entry: &Entry, now: Moment, outcome: Outcome) -> Answer {
         let age = entry.age(now);
-        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now));
+        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
         Answer::new(respond::stored(&visit.parts, entry, age, status), outcome, Some(route))
     }
 

@@ -135,7 +135,7 @@ impl Proxy {
                 Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
                 Reuse::StaleAccepted => Outcome::StaleAccepted,
                 // Or it was fresh when it was found.
-                Reuse::Fresh | Reuse::StaleIfError | Reuse::Expired => Outcome::Hit,
+                Reuse::Fresh | Reuse::StaleIfError | Reuse::Expired => Outcome::HitL2,
             };
             return Self::hit(visit, Arc::clone(route), entry, now, outcome);
         }

@@ -133,11 +133,6 @@ impl Redis {
         tokio::spawn(listen(Arc::clone(&shared)));
         Ok(Self(shared))
     }
-
-    /// Whether Redis is being asked.
-    pub fn is_up(&self) -> bool {
-        self.0.breaker.is_closed()
-    }
 }
 
 /// Hears of leases that ended elsewhere.
@@ -314,10 +309,10 @@ impl Shared {
 
     async fn forget(&self, key: &Key, seq: Seq) {
         let names = Names::new(&self.settings.prefix, key, PLAIN);
-        let keys = vec![names.of("s"), names.of("t"), names.of("m")];
+        let keys = vec![names.of("s"), names.of("t"), names.of("m"), names.lease.clone(), names.of("w")];
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
-        let args = vec![seq.to_string(), life];
+        let args = vec![seq.to_string(), life, self.channel.clone(), said(key)];
         let _ = self.run(self.limit(), self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
     }
 
@@ -330,27 +325,22 @@ impl Shared {
         let varies = !entry.selecting().names().is_empty();
         let variant = if varies { Names::variant(entry.selecting()) } else { PLAIN.to_owned() };
         let names = Names::new(&self.settings.prefix, key, &variant);
-        // The lease was taken where the look-up was: at the variant, or where none was known yet.
-        let token = lease.spend();
-        let pointer = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
-        for lease in [names.lease.clone(), plain.lease.clone()] {
-            let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
-            let keys = vec![names.value.clone(), lease, tombstone, variants, waiters, plain.value.clone(), marker];
-            let args: Vec<fred::types::Value> = vec![
-                token.clone().into(),
-                entry.born().to_string().into(),
-                life.as_millis().to_string().into(),
-                value.clone().into(),
-                self.channel.clone().into(),
-                said(key).into(),
-                pointer.clone().into(),
-            ];
-            let fill = self.fill.evalsha_with_reload::<usize, _, _>(self.pool.next(), keys, args);
-            let Some(result) = self.run(self.limit(), fill).await else { return };
+        let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
+        let (pointing, unknowing) = (plain.value, plain.lease);
+        let keys = vec![names.value, names.lease, tombstone, variants, waiters, pointing, marker, unknowing];
+        let selecting = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
+        let args: Vec<fred::types::Value> = vec![
+            lease.spend().into(),
+            entry.born().to_string().into(),
+            life.as_millis().to_string().into(),
+            value.into(),
+            self.channel.clone().into(),
+            said(key).into(),
+            selecting.into(),
+        ];
+        let fill = self.fill.evalsha_with_reload::<usize, _, _>(self.pool.next(), keys, args);
+        if let Some(result) = self.run(self.limit(), fill).await {
             self.metrics.filled(result).inc();
-            if result != 0 || !varies {
-                return;
-            }
         }
     }
 }

@@ -29,11 +29,16 @@ return {4, '', left}
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease
 /// and wakes who waits.
 ///
-/// KEYS: value, lease, tombstone, variants, waiters, pointer, marker. ARGV: token, born, milliseconds to
+/// KEYS: value, its lease, tombstone, variants, waiters, pointer, marker, the lease of who did not
+/// know what the response varies on. ARGV: token, born, milliseconds to
 /// live, value, wake channel, what to say there, pointer ('' for none).
 /// Returns 1 if stored, 0 if the lease was lost, 2 if purged, 3 if Redis would not take it.
 pub(super) const FILL: &str = r"
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local lease
+for _, name in ipairs({KEYS[2], KEYS[8]}) do
+  if redis.call('GET', name) == ARGV[1] then lease = name end
+end
+if not lease then return 0 end
 local stored = 1
 if tonumber(redis.call('GET', KEYS[3]) or '0') > tonumber(ARGV[2]) then
   stored = 2
@@ -51,7 +56,7 @@ else
     end
   end
 end
-redis.call('DEL', KEYS[2])
+redis.call('DEL', lease)
 if redis.call('DEL', KEYS[5]) == 1 then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return stored
 ";
@@ -68,14 +73,18 @@ if redis.call('DEL', KEYS[3]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) 
 return 1
 ";
 
-/// Deletes every variant of a key and its leases, and refuses fills that began before.
+/// Deletes every variant of a key and its leases, wakes who waits for them, and refuses fills that
+/// began before.
 ///
-/// KEYS: variants, tombstone, marker. ARGV: number of the purge, milliseconds that a fill may be
-/// under way.
+/// KEYS: variants, tombstone, marker, lease of what varies on nothing, waiters. ARGV: number of the
+/// purge, milliseconds that a fill may be under way, wake channel, what to say there.
 pub(super) const PURGE: &str = r"
-for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('UNLINK', name) end
-redis.call('DEL', KEYS[1], KEYS[3])
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  redis.call('UNLINK', name, (string.gsub(name, ':v:', ':l:', 1)))
+end
+redis.call('DEL', KEYS[1], KEYS[3], KEYS[4])
 local old = tonumber(redis.call('GET', KEYS[2]) or '0')
 if tonumber(ARGV[1]) > old then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
+if redis.call('DEL', KEYS[5]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 ";

@@ -38,8 +38,14 @@ async fn start(text: String) -> io::Result<Instance> {
 /// The name that the demo's configuration gives its origin.
 const ORIGIN: &str = "catalogue";
 /// Outcomes that cost no request to the origin.
-const SPARED: [Outcome; 5] =
-    [Outcome::Hit, Outcome::StaleWhileRevalidate, Outcome::StaleAccepted, Outcome::StaleIfError, Outcome::Coalesced];
+const SPARED: [Outcome; 6] = [
+    Outcome::Hit,
+    Outcome::HitL2,
+    Outcome::StaleWhileRevalidate,
+    Outcome::StaleAccepted,
+    Outcome::StaleIfError,
+    Outcome::Coalesced,
+];
 
 struct Instance {
     server: Server,

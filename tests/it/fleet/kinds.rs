@@ -130,6 +130,24 @@ async fn f26_the_documented_access_list_is_enough_and_less_is_a_redis_that_is_do
 }
 
 #[tokio::test]
+async fn f26_a_cluster_takes_two_commands_more() {
+    let (origin, cluster) = (Origin::start().await, Cluster::start().await);
+    for node in &cluster.nodes {
+        node.ask(&format!("ACL SETUSER millpond on >secret {ACL} +cluster|slots +cluster|info")).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("password");
+    fs::write(&password, "secret").unwrap();
+    let keys = format!("username = 'millpond'\npassword_file = '{}'\n[invalidation]", password.display());
+    let text = section(&cluster.url()).replace("[invalidation]", &keys);
+    let (one, two) = (instance_with(&origin, &text).await, instance_with(&origin, &text).await);
+    two_instances_are_one_cache(&origin, &one, &two).await;
+    for node in &cluster.nodes {
+        assert_eq!(node.ask("ACL LOG").await.trim(), "*0", "nothing was refused");
+    }
+}
+
+#[tokio::test]
 async fn g1_a_redis_that_refuses_the_password_is_a_redis_that_is_down_until_it_takes_it() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     redis.ask("ACL SETUSER default resetpass >other").await;

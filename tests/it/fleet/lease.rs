@@ -291,3 +291,20 @@ async fn a_route_that_does_not_coalesce_waits_for_no_other_instance() {
     gate.release();
     assert_eq!((one.rest().await.unwrap(), two.rest().await.unwrap()), ("v".into(), "v".into()));
 }
+
+#[tokio::test]
+async fn a_purge_frees_the_lease_of_the_fetch_that_it_dooms() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let gate = origin.hold("/a");
+    let doomed = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    two.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    // The lease would last for ten seconds, and the doomed fetch as long as the gate is closed.
+    let next = two.client().get("/a").header("host", "h").start().await;
+    gate.arrived(2).await;
+    gate.release();
+    doomed.rest().await.unwrap();
+    next.rest().await.unwrap();
+}

@@ -22,6 +22,7 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
     for language in ["de", "en"] {
         let answer = ask(&two, language).await;
         assert_eq!((answer.text(), answer.cache_status().hit), (&*big, true), "{language}");
+        assert_eq!(answer.cache_status().detail.as_deref(), Some("l2"), "{language}");
         assert_eq!(answer.header("etag").as_deref(), Some("\"1\""));
     }
     assert_eq!(origin.hits("/a"), 2);
