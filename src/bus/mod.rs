@@ -5,6 +5,7 @@
 //! it. Clocks take no part in this: every race between a fetch and an invalidation is decided by the
 //! order of the log.
 
+mod fleet;
 mod scripts;
 mod shared;
 mod table;
@@ -18,7 +19,8 @@ use parking_lot::Mutex;
 use crate::clock::Moment;
 use crate::policy::tags::Tag;
 
-pub use shared::{Instance, Membership, Shared, Unreachable, position};
+pub use fleet::Instance;
+pub use shared::{Membership, Shared, Unreachable, position};
 pub use table::Table;
 
 /// A position in the log. The first record has 1; 0 is before all.

@@ -19,6 +19,7 @@ use prometheus::IntCounter;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::fleet::{Fleet, Instance, LEFT};
 use super::wire;
 use super::{Log, Pattern, Record, Seq, scripts};
 use crate::clock::{Clock, Moment};
@@ -39,9 +40,6 @@ const PATIENCE: u32 = 3;
 /// After a message about a number that the log does not have, messages are no reason to look at it
 /// for this long: whoever forges them shall not keep this instance busy. Heartbeats go on.
 const CALM: Duration = Duration::from_millis(20);
-/// What an instance that has left has applied: it serves nothing any more.
-const LEFT: Seq = Seq::MAX;
-
 /// A number of an era.
 fn compose(era: u64, seq: u64) -> Seq {
     (era << SEQ_BITS) | seq.min((1 << SEQ_BITS) - 1)
@@ -61,36 +59,6 @@ pub enum Unreachable {
     /// A fault of this program.
     #[error("the task that appends to the invalidation log has panicked")]
     Panicked,
-}
-
-/// What is known of an instance from its last heartbeat.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Instance {
-    /// When that was, in milliseconds by the clock of Redis.
-    pub seen: u64,
-    /// The number up to which it had applied all invalidations.
-    pub applied: Seq,
-    /// Its version of Millpond.
-    pub version: String,
-    /// Requests that it had answered.
-    pub requests: u64,
-    /// Those of them that it had answered from memory.
-    pub hits: u64,
-}
-
-impl Instance {
-    /// Reads what an instance of any version wrote: what is missing counts as nothing.
-    fn read(text: &str) -> Self {
-        let mut parts = text.split(' ');
-        let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).unwrap_or(0);
-        Self {
-            seen: number(parts.next()),
-            applied: number(parts.next()),
-            version: parts.next().unwrap_or_default().to_owned(),
-            requests: number(parts.next()),
-            hits: number(parts.next()),
-        }
-    }
 }
 
 /// How an instance takes part.
@@ -149,29 +117,6 @@ pub struct Shared {
     reported: AtomicU64,
     fleet: Mutex<Fleet>,
     reviver: Reviver,
-}
-
-/// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
-/// there: who was seen a moment ago is waited for.
-#[derive(Default)]
-struct Fleet(HashMap<String, (Instance, Instant)>);
-
-impl Fleet {
-    /// Takes note of the registry.
-    fn meet(&mut self, registry: HashMap<String, String>) {
-        for (id, report) in registry {
-            self.0.insert(id, (Instance::read(&report), Instant::now()));
-        }
-    }
-
-    /// Who was seen within `span` and has not left, in the order of their names.
-    fn present(&mut self, span: Duration) -> Vec<(String, Instance)> {
-        self.0.retain(|_, (_, seen)| seen.elapsed() < span);
-        let here = self.0.iter().filter(|(_, (instance, _))| instance.applied != LEFT);
-        let mut here: Vec<_> = here.map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
-        here.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        here
-    }
 }
 
 struct Keys {

@@ -11,7 +11,7 @@ use crate::support::redis::{Cluster, Redis, Sentinels};
 use crate::support::scrape::Scrape;
 use crate::support::soon;
 
-use super::{body, instance_at, instance_with, lasting, section};
+use super::{body, instance_at, instance_with, lasting, section, stored};
 
 /// The least that the user of Millpond needs; README.md has the same line.
 const ACL: &str = "~millpond:* &millpond:* -@all +evalsha +script|load +subscribe +ping +auth +hello +xrange +hset \
@@ -23,9 +23,9 @@ async fn two_instances_are_one_cache(origin: &Origin, one: &Proxy, two: &Proxy) 
     origin.set("/a", lasting("v1"));
     one.purge(r#"{"all": true, "wait": "5s"}"#).await;
     let asked = origin.hits("/a");
-    let stored = one.metric("l2_fills_total{result=\"stored\"}").await;
+    let before = one.metric("l2_fills_total{result=\"stored\"}").await;
     assert_eq!(body(one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", stored + 1).await;
+    stored(one, before + 1).await;
     assert_eq!((body(two).await, origin.hits("/a")), ("v1".into(), asked + 1));
     origin.set("/a", lasting("v2"));
     let report = one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;

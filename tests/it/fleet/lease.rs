@@ -12,24 +12,15 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
 
-use super::{body, instance, lasting, section};
+use super::{ask_all, body, instance, instances, lasting, stored};
 
 #[tokio::test]
 async fn d11_a_herd_over_eight_instances_costs_one_origin_request() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v"));
-    let mut fleet = Vec::new();
-    for _ in 0..8 {
-        fleet.push(instance(&origin, &redis).await);
-    }
+    let fleet = instances(8, &origin, &redis, "").await;
     let gate = origin.hold("/a");
-    let mut clients = Vec::new();
-    for proxy in &fleet {
-        for _ in 0..20 {
-            clients.push(proxy.client().get("/a").header("host", "h").start().await);
-        }
-        proxy.answering(20).await;
-    }
+    let clients = ask_all(&fleet, 20).await;
     gate.arrived(1).await;
     gate.release();
     for client in clients {
@@ -62,7 +53,7 @@ async fn c1_what_redis_keeps_for_200_ms_more_is_fresh_here_for_200_ms_more() {
     origin.set("/a", lasting("v1"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     let key = redis.ask("KEYS *:v:-").await.lines().last().unwrap().to_owned();
     // After its ten minutes it is kept for an hour, to be validated. What runs out here is the clock
     // of Redis; those of the instances stand still.
@@ -101,7 +92,7 @@ async fn d1_a_fetch_that_outlives_its_lease_neither_frees_nor_overwrites_what_ca
     origin.set("/a", lasting("v2"));
     gate.release();
     second.rest().await.unwrap();
-    fleet[1].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&fleet[1], 1).await;
     let asked = origin.hits("/a");
     assert_eq!(body(&fleet[2]).await, body(&fleet[1]).await);
     assert_eq!(origin.hits("/a"), asked);
@@ -149,14 +140,9 @@ async fn one_refresh_renews_what_eight_instances_hold() {
         Reply::ok().header("cache-control", "max-age=60, stale-while-revalidate=600").body(body.to_owned())
     };
     origin.set("/a", reply("v1"));
-    let mut fleet = Vec::new();
-    for _ in 0..8 {
-        let proxy = Proxy::start(&origin).cache("early_refresh = 0.0").section(&section(&redis.url())).await;
-        proxy.is_synced(true).await;
-        fleet.push(proxy);
-    }
+    let fleet = instances(8, &origin, &redis, "early_refresh = 0.0").await;
     assert_eq!(body(&fleet[0]).await, "v1");
-    fleet[0].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&fleet[0], 1).await;
     for proxy in &fleet[1..] {
         assert_eq!(body(proxy).await, "v1");
     }
@@ -189,7 +175,7 @@ async fn what_redis_holds_stale_but_usable_is_served_at_once_and_refreshed() {
     origin.set("/a", reply("v1"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     age(&redis, 61_000).await;
     origin.set("/a", reply("v2"));
     let gate = origin.hold("/a");
@@ -204,16 +190,9 @@ async fn what_redis_holds_stale_but_usable_is_served_at_once_and_refreshed() {
 async fn d9_a_failed_fetch_does_not_make_the_instances_fail_one_after_the_other() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", Reply::ok().status(503).body("v"));
-    let mut fleet = Vec::new();
-    for _ in 0..8 {
-        fleet.push(instance(&origin, &redis).await);
-    }
+    let fleet = instances(8, &origin, &redis, "").await;
     let gate = origin.hold("/a");
-    let mut clients = Vec::new();
-    for proxy in &fleet {
-        clients.push(proxy.client().get("/a").header("host", "h").start().await);
-        proxy.answering(1).await;
-    }
+    let clients = ask_all(&fleet, 1).await;
     gate.arrived(1).await;
     gate.release_one();
     // All others at once: were they to queue, there would be one.
@@ -229,19 +208,10 @@ async fn d9_a_failed_fetch_does_not_make_the_instances_fail_one_after_the_other(
 async fn d11_with_redis_down_a_herd_costs_one_origin_request_per_instance_at_most() {
     let (origin, mut redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v"));
-    let mut fleet = Vec::new();
-    for _ in 0..8 {
-        fleet.push(instance(&origin, &redis).await);
-    }
+    let fleet = instances(8, &origin, &redis, "").await;
     redis.kill();
     let gate = origin.hold("/a");
-    let mut clients = Vec::new();
-    for proxy in &fleet {
-        for _ in 0..20 {
-            clients.push(proxy.client().get("/a").header("host", "h").start().await);
-        }
-        proxy.answering(20).await;
-    }
+    let clients = ask_all(&fleet, 20).await;
     gate.arrived(fleet.len()).await;
     gate.release();
     for client in clients {
@@ -254,14 +224,9 @@ async fn d11_with_redis_down_a_herd_costs_one_origin_request_per_instance_at_mos
 async fn c2_every_instance_derives_its_lifetime_from_the_one_that_was_drawn() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v"));
-    let mut fleet = Vec::new();
-    for _ in 0..4 {
-        let proxy = Proxy::start(&origin).cache("jitter = 0.5").section(&section(&redis.url())).await;
-        proxy.is_synced(true).await;
-        fleet.push(proxy);
-    }
+    let fleet = instances(4, &origin, &redis, "jitter = 0.5").await;
     assert_eq!(body(&fleet[0]).await, "v");
-    fleet[0].reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&fleet[0], 1).await;
     let mut lifetimes = Vec::new();
     for proxy in &fleet {
         let answer = proxy.client().get("/a").header("host", "h").send().await;
@@ -277,12 +242,7 @@ async fn c2_every_instance_derives_its_lifetime_from_the_one_that_was_drawn() {
 async fn a_route_that_does_not_coalesce_waits_for_no_other_instance() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v"));
-    let mut fleet = Vec::new();
-    for _ in 0..2 {
-        let proxy = Proxy::start(&origin).cache("coalesce = false").section(&section(&redis.url())).await;
-        proxy.is_synced(true).await;
-        fleet.push(proxy);
-    }
+    let fleet = instances(2, &origin, &redis, "coalesce = false").await;
     let gate = origin.hold("/a");
     let one = fleet[0].client().get("/a").header("host", "h").start().await;
     gate.arrived(1).await;

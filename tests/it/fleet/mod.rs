@@ -1,5 +1,6 @@
 //! Several instances and one Redis.
 
+mod channel;
 mod faults;
 mod invalidation;
 mod kinds;
@@ -7,6 +8,7 @@ mod lease;
 mod scale;
 mod values;
 
+use crate::support::client::Pending;
 use crate::support::origin::{Origin, Reply};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
@@ -39,4 +41,32 @@ async fn instance_with(origin: &Origin, sections: &str) -> Proxy {
 
 async fn body(proxy: &Proxy) -> String {
     proxy.client().get("/a").header("host", "h").send().await.text().to_owned()
+}
+
+/// Several, whose route has these cache rules.
+async fn instances(count: usize, origin: &Origin, redis: &Redis, cache: &str) -> Vec<Proxy> {
+    let mut fleet = Vec::new();
+    for _ in 0..count {
+        let proxy = Proxy::start(origin).cache(cache).section(&section(&redis.url())).await;
+        proxy.is_synced(true).await;
+        fleet.push(proxy);
+    }
+    fleet
+}
+
+/// Asks every instance at once, each this often; returns when all requests are under way.
+async fn ask_all(fleet: &[Proxy], each: u64) -> Vec<Pending> {
+    let mut clients = Vec::new();
+    for proxy in fleet {
+        for _ in 0..each {
+            clients.push(proxy.client().get("/a").header("host", "h").start().await);
+        }
+        proxy.answering(each).await;
+    }
+    clients
+}
+
+/// Waits until an instance has stored this many responses in Redis.
+async fn stored(proxy: &Proxy, count: u64) {
+    proxy.reaches("l2_fills_total{result=\"stored\"}", count).await;
 }

@@ -4,7 +4,7 @@ use crate::support::origin::Origin;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 
-use super::{body, instance, lasting};
+use super::{body, instance, lasting, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -17,7 +17,7 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
     };
     for (count, language) in [(1, "de"), (2, "en")] {
         assert_eq!(ask(&one, language).await.text(), big);
-        one.reaches("l2_fills_total{result=\"stored\"}", count).await;
+        stored(&one, count).await;
     }
     for language in ["de", "en"] {
         let answer = ask(&two, language).await;
@@ -34,7 +34,7 @@ async fn damaged_and_foreign_values_are_misses() {
     origin.set("/a", lasting("v1"));
     let one = instance(&origin, &redis).await;
     assert_eq!(body(&one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     let keys = redis.ask("KEYS *:v:-").await;
     let key = keys.lines().last().unwrap().to_owned();
     for commands in [
@@ -53,7 +53,7 @@ async fn damaged_and_foreign_values_are_misses() {
         let before = origin.hits("/a");
         assert_eq!(body(&fresh).await, "v1", "{command}");
         assert_eq!(origin.hits("/a"), before + 1, "{command}");
-        fresh.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+        stored(&fresh, 1).await;
     }
 }
 
@@ -64,10 +64,10 @@ async fn f16_a_value_planted_under_another_key_is_refused() {
     origin.set("/b", lasting("b"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&one).await, "a");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     let of_a = redis.keys("*:v:-").await.remove(0);
     assert_eq!(one.client().get("/b").header("host", "h").send().await.text(), "b");
-    one.reaches("l2_fills_total{result=\"stored\"}", 2).await;
+    stored(&one, 2).await;
     let of_b = redis.keys("*:v:-").await.into_iter().find(|key| *key != of_a).unwrap();
     redis.ask(&format!("COPY {of_a} {of_b} REPLACE")).await;
     assert_eq!(two.client().get("/b").header("host", "h").send().await.text(), "b");
@@ -80,13 +80,13 @@ async fn a16_a_value_of_another_version_is_a_miss_on_both_sides_of_an_upgrade() 
     origin.set("/a", lasting("v1"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     let key = redis.keys("*:v:-").await.remove(0);
     redis.ask(&format!("SETRANGE {key} 4 \"\\x09\"")).await;
     assert_eq!((body(&two).await, origin.hits("/a")), ("v1".into(), 2));
     assert_eq!(two.metric("l2_damaged_total{kind=\"version\"}").await, 1);
     // What this version has written over it is good for the next reader of this version.
-    two.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&two, 1).await;
     let three = instance(&origin, &redis).await;
     assert_eq!((body(&three).await, origin.hits("/a")), ("v1".into(), 2));
 }
@@ -97,11 +97,11 @@ async fn a_value_of_512_mib_is_not_even_read() {
     origin.set("/a", lasting("v1"));
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&one).await, "v1");
-    one.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&one, 1).await;
     let key = redis.keys("*:v:-").await.remove(0);
     redis.ask(&format!("SETRANGE {key} 536870911 x")).await;
     assert_eq!((body(&two).await, origin.hits("/a")), ("v1".into(), 2));
-    two.reaches("l2_fills_total{result=\"stored\"}", 1).await;
+    stored(&two, 1).await;
     assert!(redis.ask(&format!("STRLEN {key}")).await.len() < 8, "it was replaced");
     assert_eq!(two.metric("l2_damaged_total{kind=\"too-large\"}").await, 1);
 }

@@ -1,0 +1,92 @@
+//! Who takes part in a fleet, and how far each has come.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Seq;
+
+/// What an instance that has left has applied: it serves nothing any more.
+pub(super) const LEFT: Seq = Seq::MAX;
+
+/// What is known of an instance from its last heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// When that was, in milliseconds by the clock of Redis.
+    pub seen: u64,
+    /// The number up to which it had applied all invalidations.
+    pub applied: Seq,
+    /// Its version of Millpond.
+    pub version: String,
+    /// Requests that it had answered.
+    pub requests: u64,
+    /// Those of them that it had answered from memory.
+    pub hits: u64,
+}
+
+impl Instance {
+    /// Reads what an instance of any version wrote: what is missing counts as nothing.
+    fn read(text: &str) -> Self {
+        let mut parts = text.split(' ');
+        let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).unwrap_or(0);
+        Self {
+            seen: number(parts.next()),
+            applied: number(parts.next()),
+            version: parts.next().unwrap_or_default().to_owned(),
+            requests: number(parts.next()),
+            hits: number(parts.next()),
+        }
+    }
+}
+
+/// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
+/// there: who was seen a moment ago is waited for.
+#[derive(Default)]
+pub(super) struct Fleet(HashMap<String, (Instance, Instant)>);
+
+impl Fleet {
+    /// Takes note of the registry.
+    pub(super) fn meet(&mut self, registry: HashMap<String, String>) {
+        for (id, report) in registry {
+            self.0.insert(id, (Instance::read(&report), Instant::now()));
+        }
+    }
+
+    /// Who was seen within `span` and has not left, in the order of their names.
+    pub(super) fn present(&mut self, span: Duration) -> Vec<(String, Instance)> {
+        self.0.retain(|_, (_, seen)| seen.elapsed() < span);
+        let here = self.0.iter().filter(|(_, (instance, _))| instance.applied != LEFT);
+        let mut here: Vec<_> = here.map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
+        here.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_says_of_itself_is_read_as_far_as_it_goes() {
+        let all = Instance { seen: 1, applied: 2, version: "0.1.0".into(), requests: 3, hits: 4 };
+        assert_eq!(Instance::read("1 2 0.1.0 3 4"), all);
+        assert_eq!(Instance::read("1 2 0.1.0 3 4 and more"), all);
+        assert_eq!(Instance::read("1 2"), Instance { seen: 1, applied: 2, ..Instance::default() });
+        assert_eq!(Instance::read("what is this"), Instance { version: "this".into(), ..Instance::default() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_seen_a_moment_ago_is_there_although_the_registry_is_lost_and_who_left_is_not() {
+        let span = Duration::from_secs(10);
+        let mut fleet = Fleet::default();
+        let line = |applied: Seq| format!("1 {applied} 0.1.0 0 0");
+        fleet.meet([("a".to_owned(), line(1)), ("b".to_owned(), line(2)), ("c".to_owned(), line(LEFT))].into());
+        tokio::time::advance(span / 2).await;
+        fleet.meet(HashMap::from([("b".to_owned(), line(3))]));
+        let names = |fleet: &mut Fleet| fleet.present(span).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(names(&mut fleet), ["a", "b"]);
+        tokio::time::advance(span / 2).await;
+        assert_eq!(names(&mut fleet), ["b"]);
+    }
+}
