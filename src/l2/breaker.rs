@@ -44,7 +44,7 @@ pub struct Breaker {
     state: Mutex<State>,
 }
 
-/// Leave to send one command. What became of it is told with [`Breaker::settle`]; a pass that is
+/// Leave to send one command. What became of it is told with [`Pass::settle`]; a pass that is
 /// dropped instead counts as a failure, so that an abandoned probe does not block the next.
 #[must_use]
 #[derive(Debug)]
