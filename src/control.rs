@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::admin::{
     Check, Control, Member, Missing, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt,
 };
-use crate::bus::{Instance, Pattern, Seq, position};
+use crate::bus::{Instance, Pattern, Seq};
 use crate::config::{self, Config};
 use crate::flow::{self, Proxy};
 use crate::telemetry::LogHandle;
@@ -132,15 +132,16 @@ impl Control for Controls {
             return Err("this instance is by itself: there is no [redis]".into());
         };
         let instances = shared.instances().await.map_err(|fault| fault.to_string())?;
+        let log = self.proxy.log();
         let newest = instances.iter().map(|(_, instance)| instance.applied).max().unwrap_or_default();
         let last = last_sign(&instances);
         let member = |(id, instance): (String, Instance)| Member {
             this: id == shared.id(),
             instance: id,
             version: instance.version,
-            era: position(instance.applied).0,
-            applied: position(instance.applied).1,
-            lag: newest - instance.applied,
+            era: log.position(instance.applied).0,
+            applied: log.position(instance.applied).1,
+            lag: behind(log.position(newest), log.position(instance.applied)),
             silent_ms: last.saturating_sub(instance.seen),
             requests: instance.requests,
             hit_ratio: ratio(instance.hits, instance.requests),
@@ -159,33 +160,38 @@ impl Control for Controls {
         let logged = logged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let (receipts, missing) = self.receipts(logged, order.wait).await?;
         let entries = timeout(COUNT_PATIENCE, reclaiming).await.ok().and_then(Result::ok).flatten();
-        let (era, seq) = position(logged);
+        let (era, seq) = self.proxy.log().position(logged);
         Ok(PurgeReport { era, seq, entries, receipts, missing })
     }
 }
 
 impl Controls {
+    fn receipt(&self, instance: String, applied: Seq) -> Receipt {
+        let (era, applied) = self.proxy.log().position(applied);
+        Receipt { instance, era, applied }
+    }
+
     /// Who has applied `seq` by now, or within `wait`, and who of the living has not.
     async fn receipts(&self, seq: Seq, wait: Option<Duration>) -> Result<(Vec<Receipt>, Vec<Missing>), PurgeFault> {
         let Some(shared) = self.proxy.log().shared() else {
             // The local log applies a record before it returns, so the one receipt there is to have is here.
-            return Ok((vec![receipt(INSTANCE.into(), seq)], Vec::new()));
+            return Ok((vec![self.receipt(INSTANCE.into(), seq)], Vec::new()));
         };
         let deadline = Instant::now() + wait.unwrap_or_default();
         let found = shared.receipts(seq, deadline).await;
         let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let last = last_sign(&found);
         let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, instance)| instance.applied >= seq);
-        let receipts = done.into_iter().map(|(id, instance)| receipt(id, instance.applied)).collect();
+        let receipts = done.into_iter().map(|(id, instance)| self.receipt(id, instance.applied)).collect();
         let silent = |instance: &Instance| last.saturating_sub(instance.seen);
         let missing = missing.into_iter().map(|(id, seen)| Missing { silent_ms: silent(&seen), instance: id });
         Ok((receipts, missing.collect()))
     }
 }
 
-fn receipt(instance: String, applied: Seq) -> Receipt {
-    let (era, applied) = position(applied);
-    Receipt { instance, era, applied }
+/// How many records of the newest era an instance has yet to apply.
+fn behind(newest: (u64, u64), applied: (u64, u64)) -> u64 {
+    if newest.0 == applied.0 { newest.1 - applied.1 } else { newest.1 }
 }
 
 /// When the last sign of life of all was.

@@ -6,6 +6,7 @@
 //! order of the log.
 
 mod fleet;
+mod number;
 mod scripts;
 mod shared;
 mod table;
@@ -20,7 +21,7 @@ use crate::clock::Moment;
 use crate::policy::tags::Tag;
 
 pub use fleet::Instance;
-pub use shared::{Membership, Shared, Unreachable, position};
+pub use shared::{Membership, Shared, Unreachable};
 pub use table::Table;
 
 /// A position in the log. The first record has 1; 0 is before all.
@@ -112,19 +113,30 @@ impl Log {
         }
     }
 
-    /// Makes records count on this instance at once, before anybody else is told of them.
-    pub fn apply_here(&self, records: &[Record], now: Moment) {
+    /// Makes records count on this instance at once, before anybody else is told of them. Returns the
+    /// number of the last.
+    pub fn apply_here(&self, records: &[Record], now: Moment) -> Seq {
         let appending = self.appending.lock();
+        let mut last = self.applied();
         for record in records {
-            let seq = self.applied() + 1;
-            self.table.apply(seq, record, now);
-            if self.shared.is_none() {
+            let applied = self.applied();
+            last = applied + 1;
+            self.table.apply(last, record, now);
+            // The local part of a number may run out while Redis is away. What is fetched from then on
+            // passes for older than the record, and is not stored.
+            if self.shared.is_none() || last < number::next(applied) {
                 // Only now: a fetch that starts between the two counts as older than the record. The
                 // other way round it would pass for newer although it may have found the table without.
-                self.advance(seq);
+                self.applied.store(last, Ordering::Release);
             }
         }
         drop(appending);
+        last
+    }
+
+    /// Era and number of a position, as operators see them; without Redis there is one era, 0.
+    pub fn position(&self, seq: Seq) -> (u64, u64) {
+        if self.shared.is_some() { number::split(seq) } else { (0, seq) }
     }
 
     /// Appends records that [`Log::apply_here`] has applied to the log of the fleet, and returns the
@@ -143,7 +155,7 @@ impl Log {
             }
         };
         for (seq, line) in &appended {
-            if *seq == self.applied() + 1 {
+            if *seq == number::next(self.applied()) {
                 shared.apply(self, *seq, line, now);
             }
         }
@@ -166,8 +178,10 @@ impl Log {
         self.table.apply(seq, record, now);
     }
 
-    /// Notes that everything up to `seq` is applied.
+    /// Notes that everything up to `seq` is applied. Not between the two steps of
+    /// [`Log::apply_here`]: what was fetched before would pass for newer than its record.
     fn advance(&self, seq: Seq) {
+        let _appending = self.appending.lock();
         self.applied.fetch_max(seq, Ordering::AcqRel);
     }
 

@@ -4,7 +4,8 @@
 
 /// Appends records and tells everybody.
 ///
-/// KEYS: head, records. ARGV: channel, the caller's era, records to keep, one or more records.
+/// KEYS: head, records. ARGV: channel, the caller's era, records to keep, the last number of an era,
+/// one or more records.
 /// Returns era and the seq of the last.
 pub(super) const APPEND: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
@@ -12,8 +13,13 @@ if era == 0 then
   era = tonumber(ARGV[2]) + 1
   redis.call('HSET', KEYS[1], 'era', era)
 end
-local seq
-for i = 4, #ARGV do
+local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
+if seq + #ARGV > tonumber(ARGV[4]) then
+  era = redis.call('HINCRBY', KEYS[1], 'era', 1)
+  redis.call('HSET', KEYS[1], 'seq', 0)
+  redis.call('DEL', KEYS[2])
+end
+for i = 5, #ARGV do
   seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], seq .. '-0', 'r', ARGV[i])
   if type(added) == 'table' and added.err then

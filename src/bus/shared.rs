@@ -20,13 +20,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::fleet::{Fleet, Instance, LEFT};
+use super::number::{LAST, compose, next, shared, split};
 use super::wire;
 use super::{Log, Pattern, Record, Seq, scripts};
 use crate::clock::{Clock, Moment};
 use crate::redis::{Connections, RedisError, Reviver, script};
 
-/// Bits of a number that count within an era.
-const SEQ_BITS: u32 = 40;
 /// Records that one catch-up reads at a time.
 const PAGE: u64 = 1000;
 /// Records that are remembered while the log is out of reach.
@@ -40,16 +39,6 @@ const PATIENCE: u32 = 3;
 /// After a message about a number that the log does not have, messages are no reason to look at it
 /// for this long: whoever forges them shall not keep this instance busy. Heartbeats go on.
 const CALM: Duration = Duration::from_millis(20);
-/// A number of an era.
-fn compose(era: u64, seq: u64) -> Seq {
-    (era << SEQ_BITS) | seq.min((1 << SEQ_BITS) - 1)
-}
-
-/// The era of a number, and its number in Redis; without Redis all are of the era 0.
-pub fn position(seq: Seq) -> (u64, u64) {
-    (seq >> SEQ_BITS, seq & ((1 << SEQ_BITS) - 1))
-}
-
 /// Why a record could not be appended.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
@@ -164,8 +153,9 @@ impl Shared {
     pub(super) async fn append(&self, own: Seq, records: &[Record]) -> Result<Vec<(Seq, String)>, Unreachable> {
         let lines: Vec<String> = records.iter().map(|record| wire::write(record, rand::random())).collect();
         let keys = vec![self.keys.head.as_str(), &self.keys.records];
-        let (era, kept) = (position(own).0.to_string(), self.member.max_records.to_string());
-        let mut args = vec![self.keys.channel.as_str(), &era, &kept];
+        let (era, kept) = (split(own).0.to_string(), self.member.max_records.to_string());
+        let last = LAST.to_string();
+        let mut args = vec![self.keys.channel.as_str(), &era, &kept, &last];
         args.extend(lines.iter().map(String::as_str));
         let appended = self.append.evalsha_with_reload(&self.commands, keys, args);
         let (era, last): (u64, u64) = within(self.member.patience, appended).await?;
@@ -252,7 +242,7 @@ impl Shared {
         let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
         let (Some(era), Some(seq)) = (number(), number()) else { return self.member.ignored.inc() };
         let heard = compose(era, seq);
-        if heard == log.applied() + 1
+        if heard == next(log.applied())
             && let Some(line) = parts.next()
         {
             self.apply(log, heard, line, clock.now());
@@ -298,7 +288,7 @@ impl Shared {
         if target <= applied {
             return Ok(());
         }
-        let (own_era, own_seq) = position(applied);
+        let (own_era, own_seq) = split(applied);
         let known = if era == own_era { own_seq } else { 0 };
         self.replay(log, clock, era, known, seq).await?;
         // What was caught up with is what the receipt is about.
@@ -306,9 +296,9 @@ impl Shared {
     }
 
     async fn beat(&self, applied: Seq) -> Result<(u64, u64), Unreachable> {
-        let (era, seq) = position(applied);
+        let (era, seq) = split(applied);
         let last = self.last.lock().clone();
-        let line = if last.0 == applied { last.1 } else { String::new() };
+        let line = if last.0 == shared(applied) { last.1 } else { String::new() };
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
         let (presence, report) = (self.member.presence().as_millis().to_string(), self.member.report(applied));
         let (era, seq) = (era.to_string(), seq.to_string());
@@ -324,7 +314,7 @@ impl Shared {
     /// everything, and so does a change of era.
     async fn replay(&self, log: &Log, clock: &Clock, era: u64, known: u64, target: u64) -> Result<(), Unreachable> {
         let everything = Record { pattern: Pattern::All, soft: false };
-        if era != position(log.applied()).0 {
+        if era != split(log.applied()).0 {
             log.apply_out_of_order(compose(era, 0), &everything, clock.now());
         }
         let mut next = known + 1;

@@ -133,7 +133,9 @@ impl Proxy {
         let (entries, bytes) = self.l1.size();
         self.metrics.l1.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.metrics.l1.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.metrics.invalidation_applied.set(i64::try_from(self.log.applied()).unwrap_or(i64::MAX));
+        self.metrics
+            .invalidation_applied
+            .set(i64::try_from(self.log.position(self.log.applied()).1).unwrap_or(i64::MAX));
         self.metrics.invalidation_records.set(i64::try_from(self.log.table().len()).unwrap_or(i64::MAX));
     }
 

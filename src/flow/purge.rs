@@ -54,9 +54,9 @@ impl Proxy {
     /// The fleet's log is out of reach: the others will hear of it when it is back.
     pub async fn invalidate(self: &Arc<Self>, patterns: &[Pattern], soft: bool) -> Result<Seq, Unreachable> {
         let records: Vec<Record> = patterns.iter().map(|pattern| Record { pattern: pattern.clone(), soft }).collect();
-        self.log.apply_here(&records, self.clock.now());
+        let here = self.log.apply_here(&records, self.clock.now());
         if self.log.shared().is_none() {
-            return Ok(self.log.applied());
+            return Ok(here);
         }
         let proxy = Arc::clone(self);
         let telling = tokio::spawn(async move {

@@ -312,7 +312,7 @@ impl Shared {
         let keys = vec![names.of("s"), names.of("t"), names.of("m"), names.lease.clone(), names.of("w")];
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
-        let args = vec![seq.to_string(), life, self.channel.clone(), said(key)];
+        let args = vec![fixed(seq), life, self.channel.clone(), said(key)];
         let _ = self.run(self.limit(), self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
     }
 
@@ -331,7 +331,7 @@ impl Shared {
         let selecting = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
         let args: Vec<fred::types::Value> = vec![
             lease.spend().into(),
-            entry.born().to_string().into(),
+            fixed(entry.born()).into(),
             life.as_millis().to_string().into(),
             value.into(),
             self.channel.clone().into(),
@@ -343,6 +343,12 @@ impl Shared {
             self.metrics.filled(result).inc();
         }
     }
+}
+
+/// A number as a text that compares as numbers do: those of the log are larger than what Redis's own
+/// numbers hold exactly.
+fn fixed(seq: Seq) -> String {
+    format!("{seq:020}")
 }
 
 /// What the wake channel calls a key.

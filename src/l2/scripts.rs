@@ -40,7 +40,7 @@ for _, name in ipairs({KEYS[2], KEYS[8]}) do
 end
 if not lease then return 0 end
 local stored = 1
-if tonumber(redis.call('GET', KEYS[3]) or '0') > tonumber(ARGV[2]) then
+if (redis.call('GET', KEYS[3]) or '') > ARGV[2] then
   stored = 2
 else
   local written = redis.pcall('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
@@ -83,8 +83,7 @@ for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   redis.call('UNLINK', name, (string.gsub(name, ':v:', ':l:', 1)))
 end
 redis.call('DEL', KEYS[1], KEYS[3], KEYS[4])
-local old = tonumber(redis.call('GET', KEYS[2]) or '0')
-if tonumber(ARGV[1]) > old then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
+if ARGV[1] > (redis.call('GET', KEYS[2]) or '') then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) end
 if redis.call('DEL', KEYS[5]) == 1 then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 ";

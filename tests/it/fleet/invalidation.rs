@@ -54,6 +54,8 @@ async fn a12_a_purge_that_redis_does_not_take_says_so_and_reaches_the_others_lat
     let answer = ask.body(r#"{"url": "http://h/a"}"#).send().await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(body(&one).await, "v2", "what could be done here is done");
+    let asked = origin.hits("/a");
+    assert_eq!((body(&one).await, origin.hits("/a")), ("v2".into(), asked), "what was fetched since is stored");
     assert_eq!(body(&two).await, "v1");
     redis.restart().await;
     two.answers("v2").await;
