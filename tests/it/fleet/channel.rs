@@ -162,3 +162,17 @@ async fn a17_forged_messages_are_ignored_counted_and_keep_nobody_busy() {
     one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
     assert_eq!(body(&two).await, "v2");
 }
+
+#[tokio::test]
+async fn with_redis_and_the_origin_away_what_is_stored_stands_in() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    assert_eq!(body(&one).await, "v1");
+    redis.freeze();
+    one.is_synced(false).await;
+    one.pass(Duration::from_secs(11));
+    origin.fail("/a", 503);
+    let asked = origin.hits("/a");
+    assert_eq!((body(&one).await, origin.hits("/a")), ("v1".into(), asked + 1));
+}
