@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::Client;
@@ -102,6 +102,8 @@ pub struct Shared {
     owed: Mutex<Vec<Record>>,
     /// When a message last spoke of a number that the log did not have.
     misled: Mutex<Option<Instant>>,
+    /// Whether the last comparison with the log failed.
+    lost: AtomicBool,
     /// What the others were told that is applied here.
     reported: AtomicU64,
     fleet: Mutex<Fleet>,
@@ -142,6 +144,7 @@ impl Shared {
             last: Mutex::default(),
             owed: Mutex::default(),
             misled: Mutex::default(),
+            lost: AtomicBool::new(false),
             reported: AtomicU64::new(0),
             fleet: Mutex::default(),
             reviver: Reviver::default(),
@@ -271,10 +274,15 @@ impl Shared {
             Ok(()) => {
                 self.member.beats.inc();
                 log.synced(asked);
+                if self.lost.swap(false, Ordering::Relaxed) {
+                    tracing::info!("in sync with the invalidation log again");
+                }
             }
             Err(error) => {
                 self.member.missed_beats.inc();
-                tracing::debug!(%error, "cannot compare with the invalidation log");
+                if !self.lost.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "out of touch with the invalidation log: what it says is not known here");
+                }
                 self.reviver.revive([&self.commands, &self.subscriber]);
             }
         }

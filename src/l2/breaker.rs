@@ -30,6 +30,15 @@ pub enum Verdict {
     Failed,
 }
 
+/// A breaker that was closed and is open, or the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// Nobody asks any more.
+    Open,
+    /// Everybody asks again.
+    Closed,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed { failures: u32 },
@@ -77,9 +86,10 @@ impl Breaker {
         matches!(*self.state.lock(), State::Closed { .. })
     }
 
-    fn settle(&self, verdict: Verdict, now: Moment) {
+    fn settle(&self, verdict: Verdict, now: Moment) -> Option<Turned> {
         let mut state = self.state.lock();
         let limits = self.thresholds;
+        let before = *state;
         *state = match (*state, verdict) {
             (State::Closed { .. }, Verdict::Answered) => State::Closed { failures: 0 },
             (State::Closed { failures }, Verdict::Failed) if failures + 1 < limits.failures => {
@@ -97,14 +107,19 @@ impl Breaker {
             // A command that was on its way when the breaker opened: the probes decide.
             (open @ State::Open { .. }, _) => open,
         };
+        match (before, *state) {
+            (State::Closed { .. }, State::Open { .. }) => Some(Turned::Open),
+            (State::HalfOpen { .. }, State::Closed { .. }) => Some(Turned::Closed),
+            _ => None,
+        }
     }
 }
 
 impl Pass<'_> {
-    /// Tells what became of the command, at `now`.
-    pub fn settle(mut self, verdict: Verdict, now: Moment) {
+    /// Tells what became of the command, at `now`; returns what that did to the breaker.
+    pub fn settle(mut self, verdict: Verdict, now: Moment) -> Option<Turned> {
         self.settled = true;
-        self.breaker.settle(verdict, now);
+        self.breaker.settle(verdict, now)
     }
 }
 
@@ -130,38 +145,40 @@ mod tests {
         Moment::from_micros(millis * 1000)
     }
 
-    fn tell(breaker: &Breaker, verdict: Verdict, millis: u64) {
-        breaker.pass(at(millis)).expect("a pass").settle(verdict, at(millis));
+    fn tell(breaker: &Breaker, verdict: Verdict, millis: u64) -> Option<Turned> {
+        breaker.pass(at(millis)).expect("a pass").settle(verdict, at(millis))
     }
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_not_before() {
         let breaker = breaker();
         for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Answered, Verdict::Failed, Verdict::Failed] {
-            tell(&breaker, verdict, 0);
+            assert_eq!(tell(&breaker, verdict, 0), None);
         }
         assert!(breaker.is_closed());
-        tell(&breaker, Verdict::Failed, 0);
+        assert_eq!(tell(&breaker, Verdict::Failed, 0), Some(Turned::Open));
         assert!(breaker.pass(at(999)).is_none());
     }
 
     #[test]
     fn one_probe_at_a_time_and_several_in_a_row_close_it() {
         let breaker = breaker();
-        (0..3).for_each(|_| tell(&breaker, Verdict::Failed, 0));
+        let turned = [0; 3].map(|millis| tell(&breaker, Verdict::Failed, millis));
+        assert_eq!(turned, [None, None, Some(Turned::Open)]);
         let probe = breaker.pass(at(1000)).unwrap();
         assert!(breaker.pass(at(1000)).is_none(), "a second probe");
-        probe.settle(Verdict::Answered, at(1001));
+        assert_eq!(probe.settle(Verdict::Answered, at(1001)), None);
         assert!(!breaker.is_closed());
-        tell(&breaker, Verdict::Answered, 1001);
+        assert_eq!(tell(&breaker, Verdict::Answered, 1001), Some(Turned::Closed));
         assert!(breaker.is_closed());
     }
 
     #[test]
     fn a_failed_or_abandoned_probe_starts_the_pause_again() {
         let breaker = breaker();
-        (0..3).for_each(|_| tell(&breaker, Verdict::Failed, 0));
-        tell(&breaker, Verdict::Failed, 1000);
+        let turned = [0; 3].map(|millis| tell(&breaker, Verdict::Failed, millis));
+        assert_eq!(turned, [None, None, Some(Turned::Open)]);
+        assert_eq!(tell(&breaker, Verdict::Failed, 1000), None);
         assert!(breaker.pass(at(1999)).is_none());
         drop(breaker.pass(at(2000)));
         assert!(breaker.pass(at(2999)).is_none());

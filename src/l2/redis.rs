@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::breaker::{Breaker, Thresholds, Verdict};
+use super::breaker::{Breaker, Thresholds, Turned, Verdict};
 use super::envelope::{self, Damage, Packing};
 use super::wake::Waiters;
 use super::{Found, Lease, Query, Remote, scripts};
@@ -175,9 +175,14 @@ impl Shared {
         };
         let verdict = if done.is_ok() { Verdict::Answered } else { Verdict::Failed };
         let ended = self.clock.now();
-        pass.settle(verdict, ended);
+        let turned = pass.settle(verdict, ended);
         self.metrics.latency.observe(ended.since(began).as_secs_f64());
         self.metrics.up.set(i64::from(self.breaker.is_closed()));
+        match turned {
+            Some(Turned::Open) => tracing::warn!("Redis does not answer: serving without it"),
+            Some(Turned::Closed) => tracing::info!("Redis is in use again"),
+            None => {}
+        }
         match done {
             Ok(value) => Some(value),
             Err(error) => {
@@ -319,7 +324,8 @@ impl Shared {
     async fn fill(&self, key: &Key, entry: &Entry, lease: Lease) {
         let Some((value, life)) = envelope::pack(key, entry, self.settings.packing, self.clock.now()) else { return };
         if entry.content().body.len() > self.settings.packing.max_body {
-            return;
+            // Nor will what the others fetch be shared: let them not wait for one another.
+            return lease.disband(self.settings.lease);
         }
         let plain = Names::new(&self.settings.prefix, key, PLAIN);
         let varies = !entry.selecting().names().is_empty();

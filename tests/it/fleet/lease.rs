@@ -12,7 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
 
-use super::{ask_all, body, instance, instances, lasting, stored};
+use super::{ask_all, body, instance, instance_with, instances, lasting, section, stored};
 
 #[tokio::test]
 async fn d11_a_herd_over_eight_instances_costs_one_origin_request() {
@@ -267,4 +267,29 @@ async fn a_purge_frees_the_lease_of_the_fetch_that_it_dooms() {
     gate.release();
     doomed.rest().await.unwrap();
     next.rest().await.unwrap();
+}
+
+#[tokio::test]
+async fn d2_redis_is_full_or_the_response_too_large_for_it_and_the_lease_is_freed_at_once() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let small = section(&redis.url()).replace("[invalidation]", "max_object_size = '1KiB'\n[invalidation]");
+    let (one, two) = (instance_with(&origin, &small).await, instance_with(&origin, &small).await);
+    for (path, body, full) in [("/large", "x".repeat(2000), false), ("/full", "x".to_owned(), true)] {
+        origin.set(path, lasting(&body));
+        let gate = origin.hold(path);
+        let ask = |proxy: &Proxy| proxy.client().get(path).header("host", "h");
+        let first = ask(&one).start().await;
+        gate.arrived(1).await;
+        let second = ask(&two).start().await;
+        two.answering(1).await;
+        if full {
+            redis.session(&["CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1mb"]).await;
+        }
+        gate.release_one();
+        assert_eq!(first.rest().await.unwrap(), body);
+        // The lease would last for ten seconds more.
+        gate.arrived(2).await;
+        gate.release();
+        assert_eq!(second.rest().await.unwrap(), body);
+    }
 }

@@ -3,8 +3,9 @@
 use crate::support::origin::Origin;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
+use crate::support::soon;
 
-use super::{body, instance, lasting, stored};
+use super::{body, instance, instances, lasting, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -104,4 +105,34 @@ async fn a_value_of_512_mib_is_not_even_read() {
     stored(&two, 1).await;
     assert!(redis.ask(&format!("STRLEN {key}")).await.len() < 8, "it was replaced");
     assert_eq!(two.metric("l2_damaged_total{kind=\"too-large\"}").await, 1);
+}
+
+#[tokio::test]
+async fn a10_a_purge_by_url_deletes_every_variant_in_redis() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1").header("vary", "accept-language"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    for (count, language) in [(1, "de"), (2, "en"), (3, "fr")] {
+        let ask = one.client().get("/a").header("host", "h").header("accept-language", language);
+        ask.send().await;
+        stored(&one, count).await;
+    }
+    assert_eq!(redis.keys("*:v:*").await.len(), 4, "three variants, and what tells them apart");
+    two.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    soon("the deletes", async { while !redis.keys("*:v:*").await.is_empty() {} }).await;
+}
+
+#[tokio::test]
+async fn a11_ordinary_fills_say_nothing_on_the_channel() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/", |_| lasting("v"));
+    let fleet = instances(4, &origin, &redis, "").await;
+    for (number, proxy) in fleet.iter().enumerate() {
+        for page in 0..5 {
+            proxy.client().get(&format!("/?{number}-{page}")).header("host", "h").send().await;
+        }
+        stored(proxy, 5).await;
+    }
+    let report = fleet[0].purge(r#"{"tag": "nobody", "wait": "5s"}"#).await;
+    assert_eq!(report["seq"], 1, "nothing came before it");
 }
