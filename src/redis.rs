@@ -102,6 +102,6 @@ impl Reviver {
 }
 
 /// A script that runs in Redis as one step.
-pub fn script(lua: &'static str) -> Script {
-    Script::from_lua(lua)
+pub fn script(lua: impl Into<String>) -> Script {
+    Script::from_lua(lua.into())
 }

@@ -4,6 +4,7 @@
 
 pub mod breaker;
 pub mod envelope;
+mod names;
 mod redis;
 mod scripts;
 mod wake;

@@ -12,10 +12,10 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::header::HeaderName;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::breaker::{Breaker, Thresholds, Turned, Verdict};
 use super::envelope::{self, Damage, Packing};
+use super::names::{Names, PLAIN, fixed, pointer, said, write_pointer};
 use super::wake::Waiters;
 use super::{Found, Lease, Query, Remote, scripts};
 use crate::clock::Clock;
@@ -26,10 +26,6 @@ use crate::policy::vary::Selecting;
 use crate::redis::{Connections, RedisError, Reviver, script};
 use crate::telemetry::metrics::{L2Metrics, LookUp};
 
-/// What the value of a key says whose responses vary: on which fields.
-const POINTER: &[u8] = b"MPNV1 ";
-/// The variant of a key that varies on nothing, and the place of its pointer if it does.
-const PLAIN: &str = "-";
 /// How long a waiter trusts that it will be woken.
 const DOUBT: Duration = Duration::from_millis(250);
 /// Commands that may fail in a row, probes that must succeed, and the pause before one.
@@ -60,40 +56,8 @@ struct Shared {
     reviver: Reviver,
     waiters: Waiters,
     metrics: L2Metrics,
-    look: Script,
-    fill: Script,
-    release: Script,
-    purge: Script,
+    script: Script,
     channel: String,
-}
-
-/// The names of one key in Redis.
-struct Names {
-    base: String,
-    value: String,
-    lease: String,
-}
-
-impl Names {
-    fn new(prefix: &str, key: &Key, variant: &str) -> Self {
-        let base = format!("{prefix}{{{:032x}}}", xxh3_128(key.as_bytes()));
-        Self { value: format!("{base}:v:{variant}"), lease: format!("{base}:l:{variant}"), base }
-    }
-
-    fn of(&self, what: &str) -> String {
-        format!("{}:{what}", self.base)
-    }
-
-    fn variant(selecting: &Selecting) -> String {
-        let mut hash = Xxh3::new();
-        for (name, value) in selecting.fields() {
-            hash.update(name.as_str().as_bytes());
-            hash.update(&[0, u8::from(value.is_some())]);
-            hash.update(value.map_or(&[][..], |value| value));
-            hash.update(&[0]);
-        }
-        format!("{:032x}", hash.digest128())
-    }
 }
 
 /// What one look at Redis found.
@@ -115,16 +79,14 @@ impl Redis {
         clock: Clock,
         metrics: L2Metrics,
     ) -> Result<Self, RedisError> {
+        metrics.up.set(1);
         let shared = Arc::new(Shared {
             pool: connections.pool()?,
             subscriber: connections.single(settings.timeout)?,
             breaker: Breaker::new(THRESHOLDS),
             reviver: Reviver::default(),
             waiters: Waiters::default(),
-            look: script(scripts::LOOK),
-            fill: script(scripts::FILL),
-            release: script(scripts::RELEASE),
-            purge: script(scripts::PURGE),
+            script: script(scripts::all()),
             channel: format!("{}wake", settings.prefix),
             settings,
             clock,
@@ -196,16 +158,17 @@ impl Shared {
         }
     }
 
-    async fn look(&self, names: &Names, token: &str, seen: &Bytes, limit: Instant) -> Option<Look> {
+    async fn look(&self, client: &Client, names: &Names, token: &str, seen: &Bytes, limit: Instant) -> Option<Look> {
         let keys = vec![names.value.clone(), names.lease.clone(), names.of("m"), names.of("w")];
         let longest = self.settings.packing.max_body.saturating_mul(2).saturating_add(1 << 20);
         let args: Vec<fred::types::Value> = vec![
+            "look".into(),
             token.into(),
             self.settings.lease.as_millis().to_string().into(),
             longest.to_string().into(),
             seen.clone().into(),
         ];
-        let look = self.look.evalsha_with_reload(self.pool.next(), keys, args);
+        let look = self.script.evalsha_with_reload(client, keys, args);
         let (state, value, left): (u8, Bytes, i64) = self.run(limit, look).await?;
         match left {
             -3 => self.metrics.damaged(Damage::Foreign as usize).inc(),
@@ -229,28 +192,29 @@ impl Shared {
             Ok(entry) => Some(Arc::new(entry)),
             Err(damage) => {
                 self.metrics.damaged(damage as usize).inc();
-                if damage != Damage::Version {
-                    tracing::warn!(%damage, url = key.url(), "a value in Redis is not used");
-                }
+                tracing::debug!(%damage, url = key.url(), "a value in Redis is not used");
                 None
             }
         }
     }
 
-    /// A lease that frees itself in a task of its own.
+    /// A lease that frees itself.
     fn lease(self: &Arc<Self>, names: &Names, key: &Key, token: &str) -> Lease {
-        let shared = Arc::clone(self);
+        let (shared, names, key, mine) = (Arc::clone(self), names.clone(), key.clone(), token.to_owned());
+        Lease::new(token.to_owned(), move |alone| shared.free(shared.pool.next(), &names, &key, mine, alone))
+    }
+
+    /// Frees a lease, in a task of its own and whatever the breaker says. After `alone` others may wait
+    /// for one another again. A lease that was not taken, or has ended, is nobody's loss.
+    fn free(&self, client: &Client, names: &Names, key: &Key, token: String, alone: Option<Duration>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (script, client, patience) = (self.script.clone(), client.clone(), self.settings.lease);
         let keys = vec![names.lease.clone(), names.of("m"), names.of("w")];
-        let (mine, said) = (token.to_owned(), said(key));
-        Lease::new(token.to_owned(), move |alone| {
-            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-            let span = alone.map_or(0, |span| span.as_millis()).to_string();
-            runtime.spawn(async move {
-                let args = vec![mine, span, shared.channel.clone(), said];
-                let release = shared.release.evalsha_with_reload::<i64, _, _>(shared.pool.next(), keys, args);
-                let _ = shared.run(shared.limit(), release).await;
-            });
-        })
+        let span = alone.map_or(0, |span| span.as_millis()).to_string();
+        let args = vec!["release".to_owned(), token, span, self.channel.clone(), said(key)];
+        runtime.spawn(
+            async move { timeout(patience, script.evalsha_with_reload::<i64, _, _>(&client, keys, args)).await },
+        );
     }
 
     fn found(&self, result: LookUp, found: Found) -> Found {
@@ -275,7 +239,10 @@ impl Shared {
             let variant =
                 if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
             let names = Names::new(&self.settings.prefix, query.key, &variant);
-            let Some(look) = self.look(&names, &token, &seen, limit).await else {
+            let client = self.pool.next();
+            let Some(look) = self.look(client, &names, &token, &seen, limit).await else {
+                // Redis may take it at its word after this, and give a lease to nobody.
+                self.free(client, &names, query.key, token, None);
                 return self.found(LookUp::Unavailable, Found::Unavailable);
             };
             match look {
@@ -317,8 +284,9 @@ impl Shared {
         let keys = vec![names.of("s"), names.of("t"), names.of("m"), names.lease.clone(), names.of("w")];
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
-        let args = vec![fixed(seq), life, self.channel.clone(), said(key)];
-        let _ = self.run(self.limit(), self.purge.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
+        let args = vec!["purge".to_owned(), fixed(seq), life, self.channel.clone(), said(key)];
+        let _ =
+            self.run(self.limit(), self.script.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
     }
 
     async fn fill(&self, key: &Key, entry: &Entry, lease: Lease) {
@@ -332,11 +300,14 @@ impl Shared {
         let variant = if varies { Names::variant(entry.selecting()) } else { PLAIN.to_owned() };
         let names = Names::new(&self.settings.prefix, key, &variant);
         let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
-        let (pointing, unknowing) = (plain.value, plain.lease);
-        let keys = vec![names.value, names.lease, tombstone, variants, waiters, pointing, marker, unknowing];
+        let (pointing, unknowing) = (plain.value.clone(), plain.lease.clone());
+        let (value_name, lease_name) = (names.value.clone(), names.lease.clone());
+        let keys = vec![value_name, lease_name, tombstone, variants, waiters, pointing, marker, unknowing];
+        let token = lease.spend();
         let selecting = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
         let args: Vec<fred::types::Value> = vec![
-            lease.spend().into(),
+            "fill".into(),
+            token.clone().into(),
             fixed(entry.born()).into(),
             life.as_millis().to_string().into(),
             value.into(),
@@ -344,32 +315,18 @@ impl Shared {
             said(key).into(),
             selecting.into(),
         ];
-        let fill = self.fill.evalsha_with_reload::<usize, _, _>(self.pool.next(), keys, args);
-        if let Some(result) = self.run(self.limit(), fill).await {
-            self.metrics.filled(result).inc();
+        let client = self.pool.next();
+        let fill = self.script.evalsha_with_reload::<usize, _, _>(client, keys, args);
+        match self.run(self.limit(), fill).await {
+            Some(result) => self.metrics.filled(result).inc(),
+            // At one of the two it was taken.
+            None => {
+                for names in [&names, &plain] {
+                    self.free(client, names, key, token.clone(), None);
+                }
+            }
         }
     }
-}
-
-/// A number as a text that compares as numbers do: those of the log are larger than what Redis's own
-/// numbers hold exactly.
-fn fixed(seq: Seq) -> String {
-    format!("{seq:020}")
-}
-
-/// What the wake channel calls a key.
-fn said(key: &Key) -> String {
-    format!("{:032x}", xxh3_128(key.as_bytes()))
-}
-
-fn write_pointer(names: &[HeaderName]) -> String {
-    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
-    format!("MPNV1 {}", names.join(","))
-}
-
-fn pointer(value: &[u8]) -> Option<Vec<HeaderName>> {
-    let names = value.strip_prefix(POINTER)?;
-    names.split(|&b| b == b',').map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 impl Remote for Redis {

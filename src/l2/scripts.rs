@@ -1,5 +1,15 @@
 //! What runs in Redis as one step. All keys of one cache key share one hash slot.
 
+/// All of it as one script, whose first argument names the operation; the others follow as described
+/// below. A server that knows the script for one operation knows it for all, so that a lease taken
+/// late can be freed without a second word.
+pub(super) fn all() -> String {
+    format!(
+        "local operation = table.remove(ARGV, 1)\nif operation == 'look' then {LOOK} elseif operation == 'fill' then \
+         {FILL} elseif operation == 'release' then {RELEASE} else {PURGE} end"
+    )
+}
+
 /// The value, or else the lease, in one round trip.
 ///
 /// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value, and
@@ -7,7 +17,7 @@
 /// Returns a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody else has it), the value
 /// with state 1, and its time to live in milliseconds: -1 for one that never ends, -2 for no value, -3 for
 /// one of another type and -4 for one that was too large, both of which are gone now.
-pub(super) const LOOK: &str = r"
+const LOOK: &str = r"
 local left = -2
 local length = redis.pcall('STRLEN', KEYS[1])
 if type(length) == 'table' or length > tonumber(ARGV[3]) then
@@ -33,7 +43,7 @@ return {4, '', left}
 /// know what the response varies on. ARGV: token, born, milliseconds to
 /// live, value, wake channel, what to say there, pointer ('' for none).
 /// Returns 1 if stored, 0 if the lease was lost, 2 if purged, 3 if Redis would not take it.
-pub(super) const FILL: &str = r"
+const FILL: &str = r"
 local lease
 for _, name in ipairs({KEYS[2], KEYS[8]}) do
   if redis.call('GET', name) == ARGV[1] then lease = name end
@@ -65,7 +75,7 @@ return stored
 ///
 /// KEYS: lease, marker, waiters. ARGV: token, milliseconds during which nobody waits for the key (0
 /// for none), wake channel, what to say there.
-pub(super) const RELEASE: &str = r"
+const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 if ARGV[2] ~= '0' then redis.call('SET', KEYS[2], '1', 'PX', ARGV[2]) end
@@ -78,7 +88,7 @@ return 1
 ///
 /// KEYS: variants, tombstone, marker, lease of what varies on nothing, waiters. ARGV: number of the
 /// purge, milliseconds that a fill may be under way, wake channel, what to say there.
-pub(super) const PURGE: &str = r"
+const PURGE: &str = r"
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   redis.call('UNLINK', name, (string.gsub(name, ':v:', ':l:', 1)))
 end

@@ -11,6 +11,8 @@ use crate::support::origin::{Origin, Reply};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
+use crate::support::soon;
+use crate::support::wire::Wire;
 
 use super::{ask_all, body, instance, instance_with, instances, lasting, section, stored};
 
@@ -292,4 +294,29 @@ async fn d2_redis_is_full_or_the_response_too_large_for_it_and_the_lease_is_free
         gate.release();
         assert_eq!(second.rest().await.unwrap(), body);
     }
+}
+
+#[tokio::test]
+async fn d2_a_look_up_that_redis_answers_too_late_leaves_no_lease_behind() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let wire = Wire::to(redis.port()).await;
+    let slow = section(&wire.redis_url()).replace("timeout = '1s'", "timeout = '100ms'\nlease = '60s'");
+    let one = instance_with(&origin, &slow).await;
+    let two = instance(&origin, &redis).await;
+    // Redis knows the script from now on, so that it needs no second word to execute it.
+    origin.set("/b", lasting("b"));
+    two.client().get("/b").send().await;
+    stored(&two, 1).await;
+    let leases = async || {
+        let stats = redis.ask("INFO commandstats").await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls=")).unwrap_or("0,");
+        line.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = leases().await;
+    wire.delay(Duration::from_millis(150));
+    assert_eq!(body(&one).await, "v");
+    soon("the look-up to be executed", async { while leases().await == before {} }).await;
+    // Nobody fetches under this lease, and the next to come shall not wait a minute for its end.
+    soon("the lease to be freed", async { while !redis.keys("*:l:*").await.is_empty() {} }).await;
 }
