@@ -168,7 +168,10 @@ impl Fetch {
     /// or, for a client that waits, good enough until it has been refreshed.
     fn is_wanted(&self, entry: &Entry) -> bool {
         let now = self.proxy.clock.now();
-        let newer = self.stored.as_ref().is_none_or(|stored| entry.age(now) + SAME < stored.age(now));
+        let newer = self
+            .stored
+            .as_ref()
+            .is_none_or(|stored| entry.born() > stored.born() || entry.age(now).saturating_add(SAME) < stored.age(now));
         let will_do = match &self.cause {
             Cause::Client(demand) => {
                 let reuse = entry.reuse(now, demand);

@@ -71,8 +71,26 @@ impl Proxy {
     /// Whether an invalidation that this instance has not heard of may be older than `max_unsynced`,
     /// so that the origin must be asked. What the origin has said since then is trusted.
     fn is_trusted(&self, entry: &Entry, now: Moment) -> bool {
-        let Some(synced) = self.log.last_synced() else { return true };
-        now.since(synced.max(entry.received())) <= self.max_unsynced
+        self.unasked(entry, now) <= self.max_unsynced
+    }
+
+    /// Whether the origin is to be asked soon, because this instance is out of touch with its fleet.
+    /// Before the trust has ended, so that nobody waits for it; and for each entry at another time, or
+    /// a Redis that fails would send a herd to the origin.
+    pub(super) fn is_trust_waning(&self, entry: &Entry, now: Moment) -> bool {
+        let unasked = self.unasked(entry, now);
+        if unasked <= self.max_unsynced / 2 {
+            return false;
+        }
+        // Spread by Fibonacci hashing over the time from one half to nine tenths.
+        let spread = entry.received().as_micros().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let tenths = 5.0 + 4.0 * (f64::from(u32::try_from(spread).unwrap_or(u32::MAX)) / f64::from(u32::MAX));
+        unasked > self.max_unsynced.mul_f64(tenths / 10.0)
+    }
+
+    /// Time since both the log and the origin were last heard; none for an instance by itself.
+    fn unasked(&self, entry: &Entry, now: Moment) -> Duration {
+        self.log.last_synced().map_or(Duration::ZERO, |synced| now.since(synced.max(entry.received())))
     }
 
     /// Whether what other instances have stored can be judged here: the invalidations of the fleet

@@ -157,7 +157,7 @@ impl Proxy {
         let now = visit.started;
         match self.look_up(visit, &key, &demand) {
             LookUp::Fresh(entry) => {
-                if Self::is_early_refresh_due(&entry, &policy, now) {
+                if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
                     self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
                 }
                 Self::hit(visit, route, &entry, now, Outcome::Hit)

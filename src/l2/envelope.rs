@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -116,7 +116,8 @@ pub fn pack(key: &Key, entry: &Entry, packing: Packing, now: Moment) -> Option<(
     let (content, lifetimes) = (entry.content(), entry.lifetimes());
     let compressed = packing
         .compress_from
-        .filter(|from| content.body.len() >= *from)
+        // What the origin has coded already gains nothing.
+        .filter(|from| content.body.len() >= *from && !content.headers.contains_key(CONTENT_ENCODING))
         .and_then(|_| zstd::bulk::compress(&content.body, LEVEL).ok())
         .filter(|compressed| compressed.len() < content.body.len());
     let body = compressed.as_deref().unwrap_or(&content.body);

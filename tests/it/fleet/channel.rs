@@ -48,11 +48,19 @@ async fn while_the_log_is_out_of_reach_nothing_is_served_unasked_for_longer_than
     redis.freeze();
     one.is_synced(false).await;
     let asked = origin.hits("/a");
-    one.pass(Duration::from_secs(9));
+    one.pass(Duration::from_secs(4));
     assert_eq!((body(&one).await, origin.hits("/a")), ("v1".into(), asked));
-    one.pass(Duration::from_secs(2));
+    // The end is near: the origin is asked in the background.
     origin.set("/a", lasting("v2"));
-    assert_eq!(body(&one).await, "v2");
+    let gate = origin.hold("/a");
+    one.pass(Duration::from_millis(5500));
+    assert_eq!(body(&one).await, "v1");
+    gate.arrived(1).await;
+    one.pass(Duration::from_secs(1));
+    let waiting = one.client().get("/a").header("host", "h").start().await;
+    one.followers(1).await;
+    gate.release();
+    assert_eq!(waiting.rest().await.unwrap(), "v2");
     // What the origin has just said is good for as long again.
     assert_eq!((body(&one).await, origin.hits("/a")), ("v2".into(), asked + 1));
     redis.thaw();

@@ -5,6 +5,7 @@
 //! fault is over the instance must find back by itself. `scripts/faults` runs the rows one by one in
 //! release, with longer phases, and judges the times as well.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,13 +45,27 @@ fn phase() -> (Duration, bool) {
 /// What the clients of one kind saw in one phase.
 #[derive(Default, Clone)]
 struct Seen {
-    times: Vec<Duration>,
+    /// When each request began, and what it took.
+    times: Vec<(Instant, Duration)>,
     errors: Vec<String>,
 }
 
 impl Seen {
+    /// The median of what a percentile is in each second: one hiccup of the machine is not the rule.
+    fn usual(&self, percent: usize) -> Duration {
+        let Some(first) = self.times.iter().map(|(began, _)| *began).min() else { return Duration::ZERO };
+        let mut seconds: BTreeMap<u64, Self> = BTreeMap::new();
+        for (began, time) in &self.times {
+            let second = began.duration_since(first).as_secs();
+            seconds.entry(second).or_default().times.push((*began, *time));
+        }
+        let mut each: Vec<Duration> = seconds.values().map(|seen| seen.percentile(percent)).collect();
+        each.sort_unstable();
+        each[each.len() / 2]
+    }
+
     fn percentile(&self, percent: usize) -> Duration {
-        let mut times = self.times.clone();
+        let mut times: Vec<Duration> = self.times.iter().map(|(_, time)| *time).collect();
         times.sort_unstable();
         times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
     }
@@ -107,7 +122,7 @@ impl Row {
                 }
                 // A request for what is in memory that had to ask the origin is no hit.
                 if target != "/hot" || answer.cache_status().hit {
-                    seen[now].times.push(began.elapsed());
+                    seen[now].times.push((began, began.elapsed()));
                 }
                 sleep(pause).await;
             }
@@ -143,7 +158,7 @@ impl Row {
         let recovered = over.elapsed();
         self.stop.store(true, Ordering::SeqCst);
         let (hits, misses) = (gather(self.hitting).await, gather(self.missing).await);
-        let (before, during) = (hits[BEFORE].percentile(99), hits[DURING].percentile(99));
+        let (before, during) = (hits[BEFORE].usual(99), hits[DURING].usual(99));
         let ratio = during.as_secs_f64() / before.as_secs_f64();
         let usual = misses[BEFORE].percentile(50);
         let late = |percent| misses[DURING].percentile(percent).saturating_sub(usual);

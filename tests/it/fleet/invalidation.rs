@@ -10,6 +10,7 @@ use crate::support::redis::Redis;
 use crate::support::soon;
 use crate::support::wire::Wire;
 use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use super::{body, instance, lasting, section, stored};
 
@@ -271,4 +272,45 @@ async fn g7_a_killed_instance_is_named_by_a_purge_for_as_long_as_it_could_still_
     // Then it asks the origin before it serves anything, if it lives at all.
     let answer = purge("8s").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn after_a_soft_purge_the_whole_fleet_serves_what_is_stale_and_refreshes_it_once() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let reply = |body: &str| lasting(body).header("cache-control", "stale-while-revalidate=600");
+    origin.set("/a", reply("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    assert_eq!(body(&two).await, "v1");
+    one.purge(r#"{"tag": "t", "soft": true, "wait": "5s"}"#).await;
+    origin.set("/a", reply("v2"));
+    let gate = origin.hold("/a");
+    let newcomer = instance(&origin, &redis).await;
+    for proxy in [&one, &two, &newcomer] {
+        assert_eq!(body(proxy).await, "v1", "nobody waits");
+    }
+    gate.arrived(1).await;
+    gate.release();
+    for proxy in [&one, &two, &newcomer] {
+        proxy.answers("v2").await;
+    }
+    assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn a13_a_write_waits_for_a_hung_redis_no_longer_than_its_budget() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    // The log has five seconds for a command; a client has not.
+    let text = section(&redis.url()).replace("timeout = '1s'", "timeout = '50ms'").replace("'100ms'", "'5s'");
+    let one = Proxy::start(&origin).section(&text).await;
+    one.reaches("invalidation_beats_total", 1).await;
+    assert_eq!(body(&one).await, "v1");
+    redis.freeze();
+    origin.set("/a", lasting("v2"));
+    let began = Instant::now();
+    let write = one.client().ask("POST", "/a").header("host", "h").send().await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!((write.status, body(&one).await), (200, "v2".into()));
 }
