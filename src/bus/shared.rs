@@ -213,8 +213,11 @@ impl Shared {
                     Err(RecvError::Lagged(_)) => self.check(log, clock).await,
                     Err(RecvError::Closed) => return,
                 },
-                // A new connection knows of no subscription.
-                _ = reconnected.recv() => subscribed = self.subscribe().await,
+                // A new connection knows of no subscription, and nobody knows what the old one missed.
+                _ = reconnected.recv() => {
+                    subscribed = self.subscribe().await;
+                    self.check(log, clock).await;
+                }
                 _ = ticks.tick() => {
                     if !subscribed {
                         subscribed = self.subscribe().await;
