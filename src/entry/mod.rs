@@ -55,6 +55,8 @@ pub struct Entry {
     tags: Box<[Tag]>,
     route: Arc<str>,
     provenance: Provenance,
+    /// Whether this instance fetched it, rather than another.
+    own: bool,
     /// The table version at which the entry was last found valid.
     checked: AtomicU64,
     /// Since when a soft purge makes it stale, in microseconds.
@@ -75,7 +77,7 @@ impl Entry {
     ) -> Self {
         let mut lifetimes = storable.lifetimes;
         lifetimes.fresh_for = jittered(&lifetimes, provenance.jitter);
-        Self::restored(lifetimes, content, selecting, tags, route, provenance)
+        Self { own: true, ..Self::restored(lifetimes, content, selecting, tags, route, provenance) }
     }
 
     /// An entry that an instance of this fleet stored before, with the lifetimes it had there.
@@ -94,6 +96,7 @@ impl Entry {
             tags: tags.into(),
             route,
             provenance,
+            own: false,
             checked: AtomicU64::new(UNCHECKED),
             soft_since: AtomicU64::new(NEVER),
             retry_after: AtomicU64::new(0),
@@ -130,9 +133,16 @@ impl Entry {
         self.provenance.born
     }
 
-    /// When the origin was last heard about it, as far as this instance knows.
+    /// When it came to this instance, from the origin or from another instance.
     pub fn received(&self) -> Moment {
         self.provenance.received
+    }
+
+    /// Time since this instance asked the origin about it; what has changed there since, it cannot
+    /// know by itself. `Duration::MAX` if another instance asked.
+    pub fn unasked(&self, now: Moment) -> Duration {
+        let since = now.since(self.provenance.received).saturating_add(self.provenance.fetch_time);
+        if self.own { since } else { Duration::MAX }
     }
 
     /// What fetching it cost.

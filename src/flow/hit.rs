@@ -88,9 +88,10 @@ impl Proxy {
         unasked > self.max_unsynced.mul_f64(tenths / 10.0)
     }
 
-    /// Time since both the log and the origin were last heard; none for an instance by itself.
+    /// Time since this instance last knew that the entry is right, from the log or from the origin; none
+    /// for an instance by itself.
     fn unasked(&self, entry: &Entry, now: Moment) -> Duration {
-        self.log.last_synced().map_or(Duration::ZERO, |synced| now.since(synced.max(entry.received())))
+        self.log.last_synced().map_or(Duration::ZERO, |synced| now.since(synced).min(entry.unasked(now)))
     }
 
     /// Whether what other instances have stored can be judged here: the invalidations of the fleet

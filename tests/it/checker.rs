@@ -269,12 +269,17 @@ async fn an_instance_that_is_cut_off_serves_what_was_purged_for_max_unsynced_at_
         let purge = one.admin().ask("POST", "/purge").header("content-type", "application/json");
         let purged = Instant::now();
         assert_eq!(purge.body(format!("{{\"url\": \"http://h{path}\"}}")).send().await.status, 202);
-        while ask().await == "old" {}
-        longest = longest.max(purged.elapsed());
+        loop {
+            let after = purged.elapsed();
+            if ask().await != "old" {
+                break;
+            }
+            longest = longest.max(after);
+        }
         wire.silence(false);
         let beats = Scrape::of(cut_off.admin_client()).await.value("invalidation_beats_total");
         Scrape::until(cut_off.admin_client(), "invalidation_beats_total", beats + 2).await;
     }
-    println!("checker: cut off: purged responses were served for {:.2} s; max_unsynced is 2 s", longest.as_secs_f64());
-    assert!(longest < BOUND + Duration::from_millis(100), "{longest:?}");
+    println!("checker: cut off: requests got what was purged for {:.2} s; max_unsynced is 2 s", longest.as_secs_f64());
+    assert!(longest <= BOUND, "{longest:?}");
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, Reply};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::wire::Wire;
 
-use super::{body, instance, instance_at, lasting, section};
+use super::{body, instance, instance_at, lasting, section, stored};
 
 #[tokio::test]
 async fn b1_a_purge_while_the_subscriber_is_cut_off_is_found_by_the_heartbeat() {
@@ -183,4 +183,47 @@ async fn with_redis_and_the_origin_away_what_is_stored_stands_in() {
     origin.fail("/a", 503);
     let asked = origin.hits("/a");
     assert_eq!((body(&one).await, origin.hits("/a")), ("v1".into(), asked + 1));
+}
+
+/// An instance that hears of the log as it starts and for two hours no more, which is as long as it
+/// may be out of touch.
+async fn deaf(origin: &Origin, redis: &Redis) -> Proxy {
+    let text = section(&redis.url()).replace("'100ms'", "'1h'").replace("'10s'", "'2h'");
+    let proxy = Proxy::start(origin).section(&text).await;
+    proxy.reaches("invalidation_beats_total", 1).await;
+    proxy
+}
+
+fn for_days(body: &str) -> Reply {
+    Reply::ok().header("cache-control", "max-age=864000").body(body.to_owned())
+}
+
+#[tokio::test]
+async fn what_comes_from_redis_is_trusted_no_longer_than_the_log_is_known() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", for_days("v1"));
+    let (one, two) = (instance(&origin, &redis).await, deaf(&origin, &redis).await);
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    two.pass(Duration::from_mins(50));
+    assert_eq!((body(&two).await, origin.hits("/a")), ("v1".into(), 1));
+    two.pass(Duration::from_mins(80));
+    origin.set("/a", for_days("v2"));
+    assert_eq!(body(&two).await, "v2", "nobody has said that the other is still right");
+}
+
+#[tokio::test]
+async fn trust_in_what_the_origin_said_counts_from_when_it_was_asked() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", for_days("v1"));
+    let one = deaf(&origin, &redis).await;
+    let gate = origin.hold("/a");
+    let slow = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    one.pass(Duration::from_mins(100));
+    gate.release();
+    assert_eq!(slow.rest().await.unwrap(), "v1");
+    one.pass(Duration::from_mins(30));
+    origin.set("/a", for_days("v2"));
+    assert_eq!(body(&one).await, "v2", "more than two hours ago it may have been right");
 }
