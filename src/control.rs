@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::admin::{
     Check, Control, Member, Missing, PurgeFault, PurgeOrder, PurgeReport, PurgeTarget, Readiness, Receipt,
 };
-use crate::bus::{Instance, Pattern, Seq};
+use crate::bus::{Instance, Logged, Pattern, Seq};
 use crate::config::{self, Config};
 use crate::flow::{self, Proxy};
 use crate::telemetry::LogHandle;
@@ -153,14 +153,14 @@ impl Control for Controls {
         self.metrics.purges.with_label_values(&[order.target.kind().as_str()]).inc();
         let patterns = self.patterns(&order.target)?;
         let logged = self.proxy.invalidate(&patterns, order.soft).await;
-        let seq = *logged.as_ref().unwrap_or(&Seq::MAX);
+        let seq = logged.as_ref().map_or(Seq::MAX, |logged| logged.seq);
         let proxy = Arc::clone(&self.proxy);
         // A purge of anything but URLs walks through L1, which only frees memory.
         let reclaiming = tokio::task::spawn_blocking(move || proxy.reclaim(&patterns, seq, order.soft));
         let logged = logged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
-        let (receipts, missing) = self.receipts(logged, order.wait).await?;
+        let (receipts, missing) = self.receipts(&logged, order.wait).await?;
         let entries = timeout(COUNT_PATIENCE, reclaiming).await.ok().and_then(Result::ok).flatten();
-        let (era, seq) = self.proxy.log().position(logged);
+        let (era, seq) = self.proxy.log().position(logged.seq);
         Ok(PurgeReport { era, seq, entries, receipts, missing })
     }
 }
@@ -172,13 +172,18 @@ impl Controls {
     }
 
     /// Who has applied `seq` by now, or within `wait`, and who of the living has not.
-    async fn receipts(&self, seq: Seq, wait: Option<Duration>) -> Result<(Vec<Receipt>, Vec<Missing>), PurgeFault> {
+    async fn receipts(
+        &self,
+        logged: &Logged,
+        wait: Option<Duration>,
+    ) -> Result<(Vec<Receipt>, Vec<Missing>), PurgeFault> {
+        let seq = logged.seq;
         let Some(shared) = self.proxy.log().shared() else {
             // The local log applies a record before it returns, so the one receipt there is to have is here.
             return Ok((vec![self.receipt(INSTANCE.into(), seq)], Vec::new()));
         };
         let deadline = Instant::now() + wait.unwrap_or_default();
-        let found = shared.receipts(seq, deadline).await;
+        let found = shared.receipts(logged, deadline).await;
         let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let last = last_sign(&found);
         let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, instance)| instance.applied >= seq);

@@ -46,8 +46,14 @@ impl Instance {
 pub(super) struct Fleet(HashMap<String, (Instance, Instant)>);
 
 impl Fleet {
-    /// Takes note of the registry.
+    /// Takes note of the registry. Whoever is missing there is waited for, but what they had applied is
+    /// no longer known: the records may be others by now.
     pub(super) fn meet(&mut self, registry: HashMap<String, String>) {
+        for (id, (instance, _)) in &mut self.0 {
+            if instance.applied != LEFT && !registry.contains_key(id) {
+                instance.applied = 0;
+            }
+        }
         for (id, report) in registry {
             self.0.insert(id, (Instance::read(&report), Instant::now()));
         }
@@ -86,6 +92,7 @@ mod tests {
         fleet.meet(HashMap::from([("b".to_owned(), line(3))]));
         let names = |fleet: &mut Fleet| fleet.present(span).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         assert_eq!(names(&mut fleet), ["a", "b"]);
+        assert_eq!(fleet.present(span)[0].1.applied, 0, "what it has applied is not known");
         tokio::time::advance(span / 2).await;
         assert_eq!(names(&mut fleet), ["b"]);
     }

@@ -6,6 +6,7 @@
 //! order of the log.
 
 mod fleet;
+mod follow;
 mod number;
 mod scripts;
 mod shared;
@@ -21,7 +22,7 @@ use crate::clock::Moment;
 use crate::policy::tags::Tag;
 
 pub use fleet::Instance;
-pub use shared::{Membership, Shared, Unreachable};
+pub use shared::{Logged, Membership, Shared, Unreachable};
 pub use table::Table;
 
 /// A position in the log. The first record has 1; 0 is before all.
@@ -140,31 +141,39 @@ impl Log {
     }
 
     /// Appends records that [`Log::apply_here`] has applied to the log of the fleet, and returns the
-    /// number of the last.
+    /// last when this instance has read them there.
     ///
     /// # Errors
     ///
     /// It is out of reach; it will be told when it is back.
-    pub async fn append(&self, records: &[Record], now: Moment) -> Result<Seq, Unreachable> {
-        let Some(shared) = &self.shared else { return Ok(self.applied()) };
-        let appended = match shared.append(self.applied(), records).await {
-            Ok(appended) => appended,
+    pub async fn append(&self, records: &[Record]) -> Result<Logged, Unreachable> {
+        let Some(shared) = &self.shared else { return Ok(Logged { seq: self.applied(), line: String::new() }) };
+        match shared.append(self.applied(), records).await {
+            Ok(logged) => {
+                shared.reach(self, logged.seq).await;
+                Ok(logged)
+            }
             Err(error) => {
                 shared.owe(records);
-                return Err(error);
-            }
-        };
-        for (seq, line) in &appended {
-            if *seq == number::next(self.applied()) {
-                shared.apply(self, *seq, line, now);
+                Err(error)
             }
         }
-        // Whatever others have appended in between is for the follower to apply.
-        let last = appended.last().map_or(0, |(seq, _)| *seq);
-        for record in records {
-            self.apply_out_of_order(last, record, now);
+    }
+
+    /// Whether what was fetched elsewhere, when `born` was applied there, can be judged here: everything
+    /// up to there is known. If not, the log is looked at soon.
+    pub fn knows(&self, born: Seq) -> bool {
+        let Some(shared) = &self.shared else { return true };
+        let known = number::shared(born) <= self.applied();
+        if !known {
+            shared.ring();
         }
-        Ok(last)
+        known
+    }
+
+    /// `born` as other instances may compare it: without what this one did by itself.
+    pub fn common(&self, born: Seq) -> Seq {
+        if self.shared.is_some() { number::shared(born) } else { born }
     }
 
     /// Applies the next record.

@@ -15,10 +15,12 @@ const LOCAL_BITS: u32 = 16;
 const NUMBER_BITS: u32 = 34;
 /// The last number of an era; the script that appends begins a new era with the next.
 pub(super) const LAST: u64 = (1 << NUMBER_BITS) - 1;
+/// The last era.
+pub(super) const LAST_ERA: u64 = (1 << (64 - NUMBER_BITS - LOCAL_BITS)) - 1;
 
 /// A number in Redis.
 pub(super) fn compose(era: u64, number: u64) -> Seq {
-    (era << (NUMBER_BITS + LOCAL_BITS)) | (number.min(LAST) << LOCAL_BITS)
+    (era.min(LAST_ERA) << (NUMBER_BITS + LOCAL_BITS)) | (number.min(LAST) << LOCAL_BITS)
 }
 
 /// Era and number in Redis; what an instance did by itself is left out.
@@ -48,5 +50,6 @@ mod tests {
         assert_eq!(shared(compose(3, 7) + 9), compose(3, 7));
         assert_eq!(next(compose(3, 7) + 9), compose(3, 8));
         assert_eq!(split(compose(1, LAST + 5)), (1, LAST));
+        assert_eq!(split(compose(LAST_ERA + 1, 1)), (LAST_ERA, 1), "an era never wraps around");
     }
 }

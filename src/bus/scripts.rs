@@ -1,6 +1,7 @@
 //! What runs in Redis as one step. All keys of the log share one hash slot.
 //!
-//! `head` is a hash with the fields `era` and `seq`; `records` is a stream whose ids are `seq-0`.
+//! `head` is a hash with the fields `era`, `seq` and `calm`; `records` is a stream whose ids are
+//! `seq-0`. A message on the channel says era and seq, and is no more than a reason to look.
 
 /// Appends records and tells everybody.
 ///
@@ -28,48 +29,72 @@ for i = 5, #ARGV do
     redis.call('DEL', KEYS[2])
     redis.call('XADD', KEYS[2], seq .. '-0', 'r', ARGV[i])
   end
-  redis.call('PUBLISH', ARGV[1], era .. ' ' .. seq .. ' ' .. ARGV[i])
 end
+redis.call('PUBLISH', ARGV[1], era .. ' ' .. seq)
 return {era, seq}
 ";
 
-/// A sign of life, and a look at the log. Starts a new era if Redis knows less than the caller.
+/// A sign of life, and a look at the log: what the caller has yet to apply. Starts a new era if Redis
+/// knows less than the caller, or something else in its place.
 ///
 /// It must be able to write: a replica that has lost its master knows the log only as it was. Being
 /// full is the one exception, because a Redis that is full still knows everything.
 ///
+/// What the caller says it has applied is registered only if the log has the same record there, so
+/// that no receipt is ever given for a record that took the number of a lost one.
+///
+/// Silent instances are forgotten, but not while Redis was full or away and nobody could speak: then
+/// everybody has time to speak first.
+///
 /// KEYS: head, records, instances, seen. ARGV: channel, the caller's era, the number it has applied,
-/// the record it has there ('' if unknown), its id, its state, milliseconds until it counts as gone.
-/// Returns era, seq and the instances with their states, each after the time of its last sign of
-/// life in milliseconds.
+/// the record it has there ('' if unknown), its id, its position, what else it says of itself,
+/// milliseconds until it counts as gone, records wanted, milliseconds of silence that are no accident.
+/// Returns era, seq, whether the log confirms what the caller has applied, whether the caller is
+/// registered, ids and texts of the records that follow, and the instances with their states, each
+/// after the time of its last sign of life in milliseconds.
 pub(super) const BEAT: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
 local own, applied = tonumber(ARGV[2]), tonumber(ARGV[3])
-local lost = era < own
-if era == own and era > 0 then
-  lost = seq < applied
-  if not lost and applied > 0 and ARGV[4] ~= '' then
-    local found = redis.call('XRANGE', KEYS[2], applied .. '-0', applied .. '-0')
-    lost = #found > 0 and found[1][2][2] ~= ARGV[4]
-  end
+local lost, sound = era < own, era == own and era > 0
+if sound and applied > 0 then
+  local found = redis.call('XRANGE', KEYS[2], applied .. '-0', applied .. '-0')
+  sound = #found > 0 and found[1][2][2] == ARGV[4]
+  lost = seq < applied or (#found > 0 and ARGV[4] ~= '' and not sound)
 end
 if lost or era == 0 then
-  era = math.max(era, own) + 1
+  sound, era = false, math.max(era, own) + 1
   redis.call('HSET', KEYS[1], 'era', era)
   redis.call('HSETNX', KEYS[1], 'seq', 0)
-  redis.call('PUBLISH', ARGV[1], era .. ' 0 ')
+  redis.call('PUBLISH', ARGV[1], era .. ' 0')
+end
+local records = {}
+for _, record in ipairs(redis.call('XRANGE', KEYS[2], ((era == own and applied or 0) + 1) .. '-0', '+', 'COUNT', ARGV[9])) do
+  records[#records + 1] = record[1]
+  records[#records + 1] = record[2][2]
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for _, write in ipairs({{'HSET', KEYS[3], ARGV[5], string.format('%d %s', now, ARGV[6])},
-                        {'ZADD', KEYS[4], now + tonumber(ARGV[7]), ARGV[5]}}) do
+local presence = tonumber(ARGV[8])
+local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
+local writes = {{'HSET', KEYS[3], ARGV[5], string.format('%d %s %s', now, sound and ARGV[6] or '0', ARGV[7])},
+                {'ZADD', KEYS[4], now + presence, ARGV[5]}}
+if newest and tonumber(newest) < now + presence - tonumber(ARGV[10]) then
+  writes[3] = {'HSET', KEYS[1], 'calm', string.format('%d', now + presence)}
+end
+local full = false
+for _, write in ipairs(writes) do
   local written = redis.pcall(unpack(write))
-  if type(written) == 'table' and written.err and not string.find(written.err, 'OOM') then return written end
+  if type(written) == 'table' and written.err then
+    if not string.find(written.err, 'OOM') then return written end
+    full = true
+  end
 end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
-  redis.call('HDEL', KEYS[3], gone)
-  redis.call('ZREM', KEYS[4], gone)
+if not full and now >= tonumber(redis.call('HGET', KEYS[1], 'calm') or '0') then
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
+    redis.call('HDEL', KEYS[3], gone)
+    redis.call('ZREM', KEYS[4], gone)
+  end
 end
-return {era, seq, redis.call('HGETALL', KEYS[3])}
+return {era, seq, sound and 1 or 0, redis.call('HEXISTS', KEYS[3], ARGV[5]), records, redis.call('HGETALL', KEYS[3])}
 ";

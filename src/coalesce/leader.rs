@@ -84,17 +84,20 @@ pub struct Filling<K: Eq + Hash, I, H, F> {
 }
 
 impl<K: Eq + Hash, I, H, F> Filling<K, I, H, F> {
-    /// Appends a chunk, which readers see at once.
-    ///
-    /// While the body is within the cap this never waits. Beyond it, this returns when the fastest
-    /// reader is less than the window behind, or when no reader is left. Cancelling it loses no
-    /// byte: the chunk is in place before the first wait.
-    pub async fn push(&mut self, chunk: Bytes) -> Pushed {
-        let body = &self.hold.flight.body;
-        if !body.append(chunk) {
+    /// Appends a chunk, which readers see at once. Returns whether the body is still whole in memory.
+    pub fn append(&mut self, chunk: Bytes) -> bool {
+        let whole = self.hold.flight.body.append(chunk);
+        if !whole {
             // The start is gone: newcomers need a flight of their own.
             self.hold.vacate();
         }
+        whole
+    }
+
+    /// Returns when the next chunk may come. While the body is within the cap this never waits; beyond it,
+    /// until the fastest reader is less than the window behind, or no reader is left.
+    pub async fn room(&mut self) -> Pushed {
+        let body = &self.hold.flight.body;
         poll_fn(|cx| body.poll_room(cx)).await
     }
 

@@ -24,7 +24,7 @@ use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
 use super::Proxy;
-use super::flight::{Failure, Leader};
+use super::flight::{Failure, FailureKind, Leader};
 use super::forward::{OriginHead, strip_connection};
 use super::site::Route;
 
@@ -101,13 +101,13 @@ impl Fetch {
             }
             Found::Lead(lease, stale) => {
                 self.lease = Mutex::new(Some(lease));
-                self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));
+                self.take_over(stale);
             }
-            Found::Unavailable => {}
+            Found::Unavailable(stale) => self.take_over(stale),
         }
         let arrived = match self.send(true).await {
             Ok(arrived) => arrived,
-            Err(fault) => return self.fail(leader, Failure::Origin(fault)),
+            Err(fault) => return self.fail(leader, FailureKind::Origin(fault)),
         };
         let status = arrived.response.status();
         if status == StatusCode::NOT_MODIFIED
@@ -121,11 +121,11 @@ impl Fetch {
             drop(arrived);
             return match self.send(false).await {
                 Ok(arrived) => self.judge(leader, client, arrived).await,
-                Err(fault) => self.fail(leader, Failure::Origin(fault)),
+                Err(fault) => self.fail(leader, FailureKind::Origin(fault)),
             };
         }
         if status.is_server_error() && self.can_stand_in() {
-            return self.fail(leader, Failure::ServerError(status));
+            return self.fail(leader, FailureKind::ServerError(status));
         }
         self.judge(leader, client, arrived).await
     }
@@ -154,7 +154,7 @@ impl Fetch {
     /// What the fleet has, or its consent to fetch. Waits while another instance fetches.
     async fn ask_fleet(&self) -> Found {
         if self.cause == Cause::Alone || !self.proxy.is_in_sync() {
-            return Found::Unavailable;
+            return Found::Unavailable(None);
         }
         let names = self.stored.as_ref().map(|stored| stored.selecting().names().to_vec());
         let names = names.or_else(|| self.proxy.known_names(&self.key)).unwrap_or_default();
@@ -183,9 +183,17 @@ impl Fetch {
         newer && will_do && self.fits(entry)
     }
 
-    /// Whether an entry of the fleet is valid here and for this request.
+    /// Whether an entry of the fleet is valid here and for this request. One that was fetched further on
+    /// in the log than is known here cannot be judged: it may be from a log that Redis has lost.
     fn fits(&self, entry: &Entry) -> bool {
-        entry.is_valid(self.key.url(), self.proxy.log.table()) && entry.selecting().matches(&self.selecting_from)
+        self.proxy.log.knows(entry.born())
+            && entry.is_valid(self.key.url(), self.proxy.log.table())
+            && entry.selecting().matches(&self.selecting_from)
+    }
+
+    /// Where nothing is stored here, what the fleet has can be confirmed, or stand in.
+    fn take_over(&mut self, stale: Option<Arc<Entry>>) {
+        self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));
     }
 
     /// Stores and shares what may be stored, and releases everybody else from waiting.
@@ -271,10 +279,10 @@ impl Fetch {
         self.proxy.l1.mark_uncacheable(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
     }
 
-    fn fail(&self, leader: Leader, failure: Failure) -> Fetched {
+    fn fail(&self, leader: Leader, kind: FailureKind) -> Fetched {
         self.hold_refresh();
         self.disband(RETRY_PAUSE);
-        leader.fail(failure);
+        leader.fail(Failure { kind, stored: self.stored.clone() });
         Fetched::Failed
     }
 

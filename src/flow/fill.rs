@@ -132,9 +132,9 @@ impl Proxy {
                 Some(entry) => Next::Done(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit)),
                 None => Next::Again(None),
             },
-            // What is stored was to stand in, but not for this request, which has nothing stored.
-            Ok(Seen::Failed(Failure::ServerError(_))) if miss.stored.is_none() => Next::Again(None),
-            Ok(Seen::Failed(failure)) => Next::Done(self.stand_in(visit, route, miss, failure)),
+            // What is stored was to stand in, but is not for this request.
+            Ok(Seen::Failed(failure)) if failure.is_for_others(miss, headers) => Next::Again(None),
+            Ok(Seen::Failed(failure)) => Next::Done(self.stand_in(visit, route, miss, &failure)),
             // The response is for requests that differ from this one in a selecting field.
             Ok(Seen::Filled { head, .. }) if !head.selecting.matches(headers) => {
                 Next::Again(Some(Selecting::new(head.selecting.names(), headers)))

@@ -15,6 +15,8 @@ use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
+use super::fill::Miss;
+
 /// What fetches are shared by: the key, and the selecting fields once those are known.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct FlightKey {
@@ -53,11 +55,37 @@ pub(super) struct Head {
     pub(super) found: Option<Arc<Entry>>,
 }
 
-/// Why a shared fetch has no response for anyone.
+/// Why a shared fetch has no response for anyone, and what may stand in for one.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    /// What the fleet has stored, which not everybody who waits knows of.
+    pub(super) stored: Option<Arc<Entry>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum FailureKind {
     /// There was no answer.
     Origin(OriginFault),
     /// The answer was a server error, and what is stored may stand in for it.
     ServerError(StatusCode),
+}
+
+impl Failure {
+    /// What may stand in for the response to a request: what was stored for it here, or in the fleet.
+    pub(super) fn stored_for<'a>(&'a self, miss: &'a Miss, request: &HeaderMap) -> Option<&'a Arc<Entry>> {
+        let fleet = self.stored.as_ref().filter(|entry| entry.selecting().matches(request));
+        miss.stored.as_ref().or(fleet)
+    }
+
+    /// Whether the origin did answer, with an error, and what is stored in its place is for other
+    /// requests only.
+    pub(super) fn is_for_others(&self, miss: &Miss, request: &HeaderMap) -> bool {
+        matches!(self.kind, FailureKind::ServerError(_)) && self.stored_for(miss, request).is_none()
+    }
+
+    /// A failure that nothing new may stand in for.
+    pub(super) const fn origin(fault: OriginFault) -> Self {
+        Self { kind: FailureKind::Origin(fault), stored: None }
+    }
 }

@@ -20,7 +20,7 @@ use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
 use super::fetch::{Cause, Direct, Fetch};
 use super::fill::Miss;
-use super::flight::{Failure, FlightKey, Head, Leader};
+use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
 use super::forward::OriginHead;
 use super::respond;
 use super::site::Route;
@@ -55,12 +55,12 @@ impl Proxy {
         }
         match follower.head().await {
             Seen::Filled { head, body } => self.show(visit, route, miss, &head, body, Role::Leader),
-            Seen::Failed(failure) => self.stand_in(visit, route, miss, failure),
+            Seen::Failed(failure) => self.stand_in(visit, route, miss, &failure),
             // Let go without a response: L2 had it, and L1 has it by now.
             Seen::Uncacheable | Seen::Abandoned => {
                 match self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
                     Some(entry) => Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit),
-                    None => self.stand_in(visit, route, miss, Failure::Origin(OriginFault::Abandoned)),
+                    None => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Proxy {
         let flight = FlightKey { key: miss.key.clone(), variant: None, alone: Some(number) };
         match self.flights.join(&flight, self.log.applied(), |_, _| false) {
             Joined::Lead(leader) => self.lead(visit, route, miss, leader, request).await,
-            Joined::Follow(_) => self.stand_in(visit, route, miss, Failure::Origin(OriginFault::Abandoned)),
+            Joined::Follow(_) => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
         }
     }
 
@@ -160,13 +160,13 @@ impl Proxy {
     }
 
     /// The origin failed: the stale response if it may stand in, else an honest error.
-    pub(super) fn stand_in(&self, visit: &Visit, route: &Arc<Route>, miss: &Miss, failure: Failure) -> Answer {
-        let (fault, answered) = match failure {
-            Failure::Origin(fault) => (Some(fault), None),
-            Failure::ServerError(status) => (None, Some(status)),
+    pub(super) fn stand_in(&self, visit: &Visit, route: &Arc<Route>, miss: &Miss, failure: &Failure) -> Answer {
+        let (fault, answered) = match failure.kind {
+            FailureKind::Origin(fault) => (Some(fault), None),
+            FailureKind::ServerError(status) => (None, Some(status)),
         };
         let now = self.clock.now();
-        let usable = miss.stored.as_ref().filter(|entry| {
+        let usable = failure.stored_for(miss, &visit.parts.headers).filter(|entry| {
             entry.usable_on_error(now, &miss.demand) && entry.is_valid(miss.key.url(), self.log.table())
         });
         let (outcome, response) = match usable {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use crate::bus::{Pattern, Record, Seq, Unreachable};
+use crate::bus::{Logged, Pattern, Record, Seq, Unreachable};
 use crate::entry::Entry;
 use crate::key::{Key, MethodClass, Target};
 
@@ -52,17 +52,18 @@ impl Proxy {
     /// # Errors
     ///
     /// The fleet's log is out of reach: the others will hear of it when it is back.
-    pub async fn invalidate(self: &Arc<Self>, patterns: &[Pattern], soft: bool) -> Result<Seq, Unreachable> {
+    pub async fn invalidate(self: &Arc<Self>, patterns: &[Pattern], soft: bool) -> Result<Logged, Unreachable> {
         let records: Vec<Record> = patterns.iter().map(|pattern| Record { pattern: pattern.clone(), soft }).collect();
         let here = self.log.apply_here(&records, self.clock.now());
         if self.log.shared().is_none() {
-            return Ok(here);
+            return Ok(Logged { seq: here, line: String::new() });
         }
         let proxy = Arc::clone(self);
         let telling = tokio::spawn(async move {
-            let seq = proxy.log.append(&records, proxy.clock.now()).await?;
+            let logged = proxy.log.append(&records).await?;
+            let seq = logged.seq;
             tokio::spawn(async move { proxy.forget(&records, seq).await });
-            Ok(seq)
+            Ok(logged)
         });
         telling.await.unwrap_or(Err(Unreachable::Panicked))
     }

@@ -47,6 +47,7 @@ impl Fetch {
             }
             Err(reason) => {
                 self.mark_uncacheable();
+                self.disband(self.proxy.hit_for_miss_ttl);
                 self.not_stored(reason)
             }
         }

@@ -34,9 +34,9 @@ impl Fetch {
         let head = Arc::new(self.head(&mut parts, &body, &storable, arrived.received));
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
-        let Some(mut landing) = self.pump(filling, body).await else { return Fetched::Failed };
+        let Some(mut landing) = self.pump(filling, body, true).await else { return Fetched::Failed };
         let Some(bytes) = landing.body() else {
-            self.mark_uncacheable();
+            self.give_up();
             return self.not_stored(Reason::TooLarge);
         };
         let kept = self.keep(self.entry(storable, &head, bytes, provenance));
@@ -87,7 +87,7 @@ impl Fetch {
     /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
     /// whoever has the whole body shall find it stored. `None` if the body broke off or nobody needs
     /// it any more.
-    async fn pump(&self, mut filling: Filling, mut body: ResponseBody) -> Option<Landing> {
+    async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Option<Landing> {
         let mut last = Bytes::new();
         while let Some(frame) = body.frame().await {
             let chunk = match frame.map(http_body::Frame::into_data) {
@@ -96,6 +96,7 @@ impl Fetch {
                 Ok(Err(_trailers)) => continue,
                 Err(fault) => {
                     tracing::debug!(%fault, url = self.key.url(), "the response broke off");
+                    self.disband(RETRY_PAUSE);
                     filling.abort();
                     self.not_stored(Reason::Incomplete);
                     return None;
@@ -105,13 +106,22 @@ impl Fetch {
                 last = chunk;
                 break;
             }
-            if filling.push(chunk).await == Pushed::Deserted {
-                self.mark_uncacheable();
+            if !filling.append(chunk) && std::mem::take(&mut to_store) {
+                // Before the wait for readers.
+                self.give_up();
+            }
+            if filling.room().await == Pushed::Deserted {
                 self.not_stored(Reason::TooLarge);
                 return None;
             }
         }
         Some(filling.finish(last))
+    }
+
+    /// The body turns out too large to be stored: nobody, here or elsewhere, waits for it to end.
+    fn give_up(&self) {
+        self.mark_uncacheable();
+        self.disband(self.proxy.hit_for_miss_ttl);
     }
 
     /// Puts an entry into L1, unless it was invalidated while it was fetched.
@@ -141,7 +151,8 @@ impl Fetch {
             Ok(entry) => {
                 let lease = self.lease.lock().take();
                 if let Some(lease) = lease {
-                    self.proxy.remote.fill(&self.key, &entry, lease).await;
+                    let born = self.proxy.log.common(entry.born());
+                    self.proxy.remote.fill(&self.key, &entry, born, lease).await;
                 }
                 Fetched::Stored
             }
@@ -199,7 +210,7 @@ impl Fetch {
             found: None,
         };
         let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
-        self.pump(filling, body).await;
+        self.pump(filling, body, false).await;
         self.not_stored(reason)
     }
 }

@@ -107,8 +107,9 @@ pub fn head(value: &Bytes) -> Bytes {
     Bytes::copy_from_slice(&value[..value.len().min(HEAD_BYTES)])
 }
 
-/// Packs an entry. The second value is the expiry to give to Redis; none if it is of no use any more.
-pub fn pack(key: &Key, entry: &Entry, packing: Packing, now: Moment) -> Option<(Bytes, Duration)> {
+/// Packs an entry, for which the fleet's log had come to `born`. The second value is the expiry to
+/// give to Redis; none if it is of no use any more.
+pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) -> Option<(Bytes, Duration)> {
     let life = entry.useful_for(now);
     if life.as_millis() == 0 {
         return None;
@@ -123,7 +124,7 @@ pub fn pack(key: &Key, entry: &Entry, packing: Packing, now: Moment) -> Option<(
     let body = compressed.as_deref().unwrap_or(&content.body);
     let metadata = Metadata {
         key: key.as_bytes(),
-        born: entry.born(),
+        born,
         status: content.status.as_u16(),
         headers: content.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
         selecting: entry.selecting().fields().map(|(name, value)| (name.as_str(), value.map(|v| &**v))).collect(),
@@ -256,6 +257,7 @@ mod tests {
     use crate::key::{self, KeyRules, MethodClass, Target};
 
     const PACKING: Packing = Packing { compress_from: Some(1024), max_body: 1 << 20 };
+    const BORN: Seq = 7;
     const MINUTE: Duration = Duration::from_mins(1);
 
     fn key(path: &str) -> Key {
@@ -280,8 +282,12 @@ mod tests {
             (HeaderName::from_static("accept"), Some(Bytes::from_static(b"json"))),
             (HeaderName::from_static("x-b"), None),
         ]);
-        let provenance =
-            Provenance { born: 7, received: Moment::default(), fetch_time: Duration::from_millis(250), jitter: 0.0 };
+        let provenance = Provenance {
+            born: BORN + 3,
+            received: Moment::default(),
+            fetch_time: Duration::from_millis(250),
+            jitter: 0.0,
+        };
         Entry::restored(lifetimes, content, selecting, vec!["t".into()], "route".into(), provenance)
     }
 
@@ -293,7 +299,7 @@ mod tests {
     fn an_entry_comes_back_as_it_was_and_older_by_what_redis_says_has_passed() {
         for body in [Bytes::new(), Bytes::from_static(b"short"), Bytes::from(vec![b'x'; 100_000])] {
             let packed = entry(body.clone());
-            let (value, life) = pack(&key("/a"), &packed, PACKING, at(10)).unwrap();
+            let (value, life) = pack(&key("/a"), &packed, BORN, PACKING, at(10)).unwrap();
             assert!(value.len() < 1500, "compressed");
             // Read on an instance whose clock shows something else, 20 seconds later.
             let left = life.checked_sub(Duration::from_secs(20)).unwrap();
@@ -328,12 +334,12 @@ mod tests {
 
     #[test]
     fn what_is_of_no_more_use_is_not_packed() {
-        assert!(pack(&key("/a"), &entry("x"), PACKING, at(1_000_000)).is_none());
+        assert!(pack(&key("/a"), &entry("x"), BORN, PACKING, at(1_000_000)).is_none());
     }
 
     #[test]
     fn each_kind_of_damage_is_told() {
-        let (value, life) = pack(&key("/a"), &entry("body"), PACKING, at(0)).unwrap();
+        let (value, life) = pack(&key("/a"), &entry("body"), BORN, PACKING, at(0)).unwrap();
         let read = |value: &[u8]| unpack(&key("/a"), &Bytes::copy_from_slice(value), life, PACKING, at(0)).unwrap_err();
         let with = |at: usize, byte: u8| {
             let mut value = value.to_vec();
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn f13_a_body_that_decompresses_to_more_than_it_says_is_refused() {
-        let (value, life) = pack(&key("/a"), &entry(vec![0; 1 << 20]), PACKING, at(0)).unwrap();
+        let (value, life) = pack(&key("/a"), &entry(vec![0; 1 << 20]), BORN, PACKING, at(0)).unwrap();
         let small = Packing { max_body: (1 << 20) - 1, ..PACKING };
         assert_eq!(unpack(&key("/a"), &value, life, small, at(0)).unwrap_err(), Damage::TooLarge);
         assert_eq!(
@@ -367,7 +373,7 @@ mod tests {
         fn no_bytes_make_it_panic_and_no_flipped_bit_goes_unnoticed(
             noise in vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), bit in 0..8u8,
         ) {
-            let (value, life) = pack(&key("/a"), &entry("some body"), PACKING, at(0)).unwrap();
+            let (value, life) = pack(&key("/a"), &entry("some body"), BORN, PACKING, at(0)).unwrap();
             let mut flipped = value.to_vec();
             let at_byte = place.index(flipped.len());
             flipped[at_byte] ^= 1 << bit;

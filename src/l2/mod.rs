@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use http::header::{HeaderMap, HeaderName};
+use tokio::time::Instant;
 
 use crate::entry::Entry;
 use crate::entry::Seq;
@@ -30,8 +31,8 @@ pub enum Found {
     /// stored but was not wanted comes along, to be validated.
     Lead(Lease, Option<Arc<Entry>>),
     /// There is no shared tier, it did not answer within its budget, or there is nothing to wait for:
-    /// fetch without it.
-    Unavailable,
+    /// fetch without it. What is stored but was not wanted comes along.
+    Unavailable(Option<Arc<Entry>>),
 }
 
 /// A look-up.
@@ -52,13 +53,17 @@ pub struct Query<'a> {
 pub struct Lease {
     /// Tells this lease from every other.
     token: String,
+    /// What it is called in the tier.
+    name: String,
+    /// When this instance learnt that it has it.
+    granted: Instant,
     /// Frees it; with a span, nobody waits for anybody's fetch of the key for that long.
     free: Option<Box<dyn FnOnce(Option<Duration>) + Send + Sync>>,
 }
 
 impl Lease {
-    fn new(token: String, free: impl FnOnce(Option<Duration>) + Send + Sync + 'static) -> Self {
-        Self { token, free: Some(Box::new(free)) }
+    fn new(token: String, name: String, free: impl FnOnce(Option<Duration>) + Send + Sync + 'static) -> Self {
+        Self { token, name, granted: Instant::now(), free: Some(Box::new(free)) }
     }
 
     /// There is nothing to share, because the response is uncacheable or the fetch failed: for this
@@ -69,10 +74,10 @@ impl Lease {
         }
     }
 
-    /// The token, to be spent: what spends it frees the lease.
-    fn spend(mut self) -> String {
+    /// Name and token, to be spent: what spends them frees the lease.
+    fn spend(mut self) -> (String, String) {
         self.free = None;
-        std::mem::take(&mut self.token)
+        (std::mem::take(&mut self.name), std::mem::take(&mut self.token))
     }
 }
 
@@ -96,8 +101,9 @@ pub trait Remote: Send + Sync + 'static {
     /// Looks a key up, and asks for its lease if what is wanted is not there.
     fn look_up<'a>(&'a self, query: Query<'a>) -> BoxFuture<'a, Found>;
 
-    /// Stores an entry, unless the lease has expired or the key was purged meanwhile.
-    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, lease: Lease) -> BoxFuture<'a, ()>;
+    /// Stores an entry that was fetched when the fleet's log had come to `born`, unless the lease has
+    /// expired or the key was purged meanwhile.
+    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, born: Seq, lease: Lease) -> BoxFuture<'a, ()>;
 
     /// Deletes what is stored for a key, and refuses what was fetched before the invalidation `seq`.
     /// It only frees memory: what cannot be deleted is refused by whoever reads it.
@@ -110,10 +116,10 @@ pub struct Absent;
 
 impl Remote for Absent {
     fn look_up<'a>(&'a self, _query: Query<'a>) -> BoxFuture<'a, Found> {
-        ready(Found::Unavailable).boxed()
+        ready(Found::Unavailable(None)).boxed()
     }
 
-    fn fill<'a>(&'a self, _key: &'a Key, _entry: &'a Arc<Entry>, _lease: Lease) -> BoxFuture<'a, ()> {
+    fn fill<'a>(&'a self, _key: &'a Key, _entry: &'a Arc<Entry>, _born: Seq, _lease: Lease) -> BoxFuture<'a, ()> {
         ready(()).boxed()
     }
 

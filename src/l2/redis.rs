@@ -60,6 +60,15 @@ struct Shared {
     channel: String,
 }
 
+/// Why Redis said nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// It is not worth asking at the moment.
+    NotAsked,
+    /// It refused, or did not answer in time; it may still do what it was asked.
+    NoAnswer,
+}
+
 /// What one look at Redis found.
 enum Look {
     /// A value, and how long it lives.
@@ -128,9 +137,9 @@ impl Shared {
     }
 
     /// Runs a command until `limit`, if Redis is worth asking.
-    async fn run<T>(&self, limit: Instant, command: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    async fn run<T>(&self, limit: Instant, command: impl Future<Output = Result<T, Error>>) -> Result<T, Silence> {
         let began = self.clock.now();
-        let pass = self.breaker.pass(began)?;
+        let pass = self.breaker.pass(began).ok_or(Silence::NotAsked)?;
         let done = match timeout_at(limit, command).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer in time")),
@@ -146,19 +155,26 @@ impl Shared {
             None => {}
         }
         match done {
-            Ok(value) => Some(value),
+            Ok(value) => Ok(value),
             Err(error) => {
                 self.metrics.faults.inc();
                 if *error.kind() == ErrorKind::Timeout && !self.breaker.is_closed() {
                     self.reviver.revive(self.pool.clients().iter().chain([&self.subscriber]));
                 }
                 tracing::debug!(%error, "Redis");
-                None
+                Err(Silence::NoAnswer)
             }
         }
     }
 
-    async fn look(&self, client: &Client, names: &Names, token: &str, seen: &Bytes, limit: Instant) -> Option<Look> {
+    async fn look(
+        &self,
+        client: &Client,
+        names: &Names,
+        token: &str,
+        seen: &Bytes,
+        limit: Instant,
+    ) -> Result<Look, Silence> {
         let keys = vec![names.value.clone(), names.lease.clone(), names.of("m"), names.of("w")];
         let longest = self.settings.packing.max_body.saturating_mul(2).saturating_add(1 << 20);
         let args: Vec<fred::types::Value> = vec![
@@ -175,7 +191,7 @@ impl Shared {
             -4 => self.metrics.damaged(Damage::TooLarge as usize).inc(),
             _ => {}
         }
-        Some(match (state, u64::try_from(left)) {
+        Ok(match (state, u64::try_from(left)) {
             (1, Ok(left)) => Look::Value(value, Duration::from_millis(left)),
             (1, Err(_)) => {
                 self.metrics.damaged(Damage::Immortal as usize).inc();
@@ -200,21 +216,30 @@ impl Shared {
 
     /// A lease that frees itself.
     fn lease(self: &Arc<Self>, names: &Names, key: &Key, token: &str) -> Lease {
-        let (shared, names, key, mine) = (Arc::clone(self), names.clone(), key.clone(), token.to_owned());
-        Lease::new(token.to_owned(), move |alone| shared.free(shared.pool.next(), &names, &key, mine, alone))
+        let (shared, key, mine, name) = (Arc::clone(self), key.clone(), token.to_owned(), names.lease.clone());
+        Lease::new(token.to_owned(), names.lease.clone(), move |alone| {
+            shared.free(shared.pool.next(), name, &key, mine, alone);
+        })
     }
 
     /// Frees a lease, in a task of its own and whatever the breaker says. After `alone` others may wait
     /// for one another again. A lease that was not taken, or has ended, is nobody's loss.
-    fn free(&self, client: &Client, names: &Names, key: &Key, token: String, alone: Option<Duration>) {
+    fn free(&self, client: &Client, lease: String, key: &Key, token: String, alone: Option<Duration>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (script, client, patience) = (self.script.clone(), client.clone(), self.settings.lease);
-        let keys = vec![names.lease.clone(), names.of("m"), names.of("w")];
+        let names = Names::new(&self.settings.prefix, key, PLAIN);
+        let keys = vec![lease, names.of("m"), names.of("w")];
         let span = alone.map_or(0, |span| span.as_millis()).to_string();
         let args = vec!["release".to_owned(), token, span, self.channel.clone(), said(key)];
         runtime.spawn(
             async move { timeout(patience, script.evalsha_with_reload::<i64, _, _>(&client, keys, args)).await },
         );
+    }
+
+    /// What the variant is called that a request asks for, if responses vary on these fields.
+    fn names(&self, query: &Query<'_>, vary: &[HeaderName]) -> Names {
+        let selecting = (!vary.is_empty()).then(|| Names::variant(&Selecting::new(vary, query.request)));
+        Names::new(&self.settings.prefix, query.key, selecting.as_deref().unwrap_or(PLAIN))
     }
 
     fn found(&self, result: LookUp, found: Found) -> Found {
@@ -236,14 +261,17 @@ impl Shared {
             // Before Redis is asked: what is said from here on is heard.
             let mut word = std::pin::pin!(waiter.word());
             word.as_mut().enable();
-            let variant =
-                if vary.is_empty() { PLAIN.to_owned() } else { Names::variant(&Selecting::new(&vary, query.request)) };
-            let names = Names::new(&self.settings.prefix, query.key, &variant);
+            let names = self.names(&query, &vary);
             let client = self.pool.next();
-            let Some(look) = self.look(client, &names, &token, &seen, limit).await else {
-                // Redis may take it at its word after this, and give a lease to nobody.
-                self.free(client, &names, query.key, token, None);
-                return self.found(LookUp::Unavailable, Found::Unavailable);
+            let look = match self.look(client, &names, &token, &seen, limit).await {
+                Ok(look) => look,
+                Err(silence) => {
+                    if silence == Silence::NoAnswer {
+                        // Redis may take it at its word after this, and give a lease to nobody.
+                        self.free(client, names.lease, query.key, token, None);
+                    }
+                    return self.found(LookUp::Unavailable, Found::Unavailable(stale));
+                }
             };
             match look {
                 Look::Value(value, left) => {
@@ -265,13 +293,13 @@ impl Shared {
                 Look::Leased => {
                     return self.found(LookUp::Miss, Found::Lead(self.lease(&names, query.key, &token), stale));
                 }
-                Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable),
+                Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable(stale)),
                 Look::Taken => {
                     coalesced = true;
                     let doubt = (Instant::now() + DOUBT).min(deadline);
                     let _ = timeout_at(doubt, word).await;
                     if Instant::now() >= deadline {
-                        return self.found(LookUp::GaveUp, Found::Unavailable);
+                        return self.found(LookUp::GaveUp, Found::Unavailable(stale));
                     }
                     limit = self.limit();
                 }
@@ -289,8 +317,9 @@ impl Shared {
             self.run(self.limit(), self.script.evalsha_with_reload::<i64, _, _>(self.pool.next(), keys, args)).await;
     }
 
-    async fn fill(&self, key: &Key, entry: &Entry, lease: Lease) {
-        let Some((value, life)) = envelope::pack(key, entry, self.settings.packing, self.clock.now()) else { return };
+    async fn fill(&self, key: &Key, entry: &Entry, born: Seq, lease: Lease) {
+        let packed = envelope::pack(key, entry, born, self.settings.packing, self.clock.now());
+        let Some((value, life)) = packed else { return };
         if entry.content().body.len() > self.settings.packing.max_body {
             // Nor will what the others fetch be shared: let them not wait for one another.
             return lease.disband(self.settings.lease);
@@ -300,31 +329,27 @@ impl Shared {
         let variant = if varies { Names::variant(entry.selecting()) } else { PLAIN.to_owned() };
         let names = Names::new(&self.settings.prefix, key, &variant);
         let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
-        let (pointing, unknowing) = (plain.value.clone(), plain.lease.clone());
-        let (value_name, lease_name) = (names.value.clone(), names.lease.clone());
-        let keys = vec![value_name, lease_name, tombstone, variants, waiters, pointing, marker, unknowing];
-        let token = lease.spend();
+        let held = lease.granted.elapsed().as_millis().to_string();
+        let (lease, token) = lease.spend();
+        let keys = vec![names.value, lease.clone(), tombstone, variants, waiters, plain.value, marker];
         let selecting = if varies { write_pointer(entry.selecting().names()) } else { String::new() };
         let args: Vec<fred::types::Value> = vec![
             "fill".into(),
             token.clone().into(),
-            fixed(entry.born()).into(),
+            fixed(born).into(),
             life.as_millis().to_string().into(),
             value.into(),
             self.channel.clone().into(),
             said(key).into(),
             selecting.into(),
+            self.settings.lease.as_millis().to_string().into(),
+            held.into(),
         ];
         let client = self.pool.next();
         let fill = self.script.evalsha_with_reload::<usize, _, _>(client, keys, args);
         match self.run(self.limit(), fill).await {
-            Some(result) => self.metrics.filled(result).inc(),
-            // At one of the two it was taken.
-            None => {
-                for names in [&names, &plain] {
-                    self.free(client, names, key, token.clone(), None);
-                }
-            }
+            Ok(result) => self.metrics.filled(result).inc(),
+            Err(_) => self.free(client, lease, key, token, None),
         }
     }
 }
@@ -334,8 +359,8 @@ impl Remote for Redis {
         self.0.look_up(query).boxed()
     }
 
-    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, lease: Lease) -> BoxFuture<'a, ()> {
-        self.0.fill(key, entry, lease).boxed()
+    fn fill<'a>(&'a self, key: &'a Key, entry: &'a Arc<Entry>, born: Seq, lease: Lease) -> BoxFuture<'a, ()> {
+        self.0.fill(key, entry, born, lease).boxed()
     }
 
     fn forget<'a>(&'a self, key: &'a Key, seq: Seq) -> BoxFuture<'a, ()> {

@@ -39,34 +39,38 @@ return {4, '', left}
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease
 /// and wakes who waits.
 ///
-/// KEYS: value, its lease, tombstone, variants, waiters, pointer, marker, the lease of who did not
-/// know what the response varies on. ARGV: token, born, milliseconds to
-/// live, value, wake channel, what to say there, pointer ('' for none).
-/// Returns 1 if stored, 0 if the lease was lost, 2 if purged, 3 if Redis would not take it.
+/// What is left of the lease tells how late the command is executed: by so much the value is older,
+/// and lives less long, or a Redis that hung would make it younger.
+///
+/// KEYS: value, lease, tombstone, variants, waiters, pointer, marker. ARGV: token, born, milliseconds
+/// to live, value, wake channel, what to say there, pointer ('' for none), milliseconds of a lease,
+/// milliseconds since this one was granted when the command was sent.
+/// Returns 1 if stored, 0 if the lease was lost, 2 if purged, 3 if Redis would not take it or it has
+/// outlived its use.
 const FILL: &str = r"
-local lease
-for _, name in ipairs({KEYS[2], KEYS[8]}) do
-  if redis.call('GET', name) == ARGV[1] then lease = name end
-end
-if not lease then return 0 end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local late = tonumber(ARGV[8]) - redis.call('PTTL', KEYS[2]) - tonumber(ARGV[9])
+local life = tonumber(ARGV[3]) - math.max(late, 0)
 local stored = 1
 if (redis.call('GET', KEYS[3]) or '') > ARGV[2] then
   stored = 2
+elseif life <= 0 then
+  stored = 3
 else
-  local written = redis.pcall('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
+  local written = redis.pcall('SET', KEYS[1], ARGV[4], 'PX', life)
   if written.err then
     stored = 3
   else
     redis.call('DEL', KEYS[7])
     redis.call('SADD', KEYS[4], KEYS[1])
-    if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[4], ARGV[3]) end
+    if redis.call('PTTL', KEYS[4]) < life then redis.call('PEXPIRE', KEYS[4], life) end
     if ARGV[7] ~= '' then
-      redis.call('SET', KEYS[6], ARGV[7], 'PX', ARGV[3])
+      redis.call('SET', KEYS[6], ARGV[7], 'PX', life)
       redis.call('SADD', KEYS[4], KEYS[6])
     end
   end
 end
-redis.call('DEL', lease)
+redis.call('DEL', KEYS[2])
 if redis.call('DEL', KEYS[5]) == 1 then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return stored
 ";

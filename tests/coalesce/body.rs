@@ -56,7 +56,8 @@ fn d12_beyond_the_cap_the_leader_keeps_pace_with_the_fastest_reader() {
     }
     let bell = Arc::new(Bell::default());
     {
-        let mut waiting = pin!(filling.push(counted(&in_memory, 4)));
+        filling.append(counted(&in_memory, 4));
+        let mut waiting = pin!(filling.room());
         for fill in 0..4 {
             assert!(bell.poll(waiting.as_mut()).is_pending(), "chunk {fill}");
             assert_eq!(bell.rang(), 0);

@@ -111,5 +111,6 @@ fn failure(follower: &mut TestFollower) -> Option<&'static str> {
 
 /// Pushes a chunk; none if the leader has to wait, with the chunk in place.
 fn push(filling: &mut TestFilling, chunk: impl Into<Bytes>) -> Option<Pushed> {
-    filling.push(chunk.into()).now_or_never()
+    filling.append(chunk.into());
+    filling.room().now_or_never()
 }

@@ -129,7 +129,8 @@ fn d16_the_last_reader_leaves_and_the_waiting_leader_learns_it_at_once() {
     let own = leader.follower();
     let mut filling = leader.publish("200", BodyLimits { cap: 0, window: 1 });
     let bell = Arc::new(Bell::default());
-    let mut waiting = pin!(filling.push(Bytes::from_static(b"body")));
+    filling.append(Bytes::from_static(b"body"));
+    let mut waiting = pin!(filling.room());
     assert!(bell.poll(waiting.as_mut()).is_pending());
     drop(own);
     assert_eq!(bell.rang(), 1);

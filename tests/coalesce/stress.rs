@@ -40,7 +40,8 @@ async fn fetch(leader: Leader<u8, u64, (u64, usize), u64>, mut dice: StdRng) {
         }
         let largest = if dice.random() { 50 } else { 9000 };
         let (chunk, rest) = left.split_at(dice.random_range(1..=largest).min(left.len()));
-        let pushed = filling.push(Bytes::copy_from_slice(chunk)).await;
+        filling.append(Bytes::copy_from_slice(chunk));
+        let pushed = filling.room().await;
         sent += chunk.len();
         left = rest;
         assert_eq!(pushed == Pushed::Kept, sent <= LIMITS.cap);

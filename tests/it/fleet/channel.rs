@@ -158,16 +158,20 @@ async fn a17_forged_messages_are_ignored_counted_and_keep_nobody_busy() {
     let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
     assert_eq!(body(&two).await, "v1");
     let huge = format!("PUBLISH millpond:{{log}}:channel \"{}\"", "x".repeat(60_000));
-    let ahead = "PUBLISH millpond:{log}:channel \"1 999999999 1 0 h a \"";
+    // The log is empty: its next number is 1.
+    let next = "PUBLISH millpond:{log}:channel \"1 1 1 0 h a \"";
+    let ahead = "PUBLISH millpond:{log}:channel \"1 999999999\"";
+    let another_era = "PUBLISH millpond:{log}:channel \"16384 1\"";
     let mut forged = vec!["PUBLISH millpond:{log}:channel nonsense", &huge];
-    forged.extend([ahead; 500]);
+    forged.extend([[next; 200], [ahead; 200], [another_era; 200]].concat());
     let beats = two.metric("invalidation_beats_total").await;
     redis.session(&forged).await;
     two.reaches("invalidation_ignored_messages_total", 400).await;
     assert!(two.metric("invalidation_beats_total").await < beats + 100);
     assert_eq!((body(&two).await, origin.hits("/a")), ("v1".into(), 1), "nothing was invalidated");
     origin.set("/a", lasting("v2"));
-    one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    let report = one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    assert_eq!((&report["era"], &report["seq"]), (&1.into(), &1.into()), "nobody takes the log for a lost one");
     assert_eq!(body(&two).await, "v2");
 }
 
@@ -187,7 +191,7 @@ async fn with_redis_and_the_origin_away_what_is_stored_stands_in() {
 
 /// An instance that hears of the log as it starts and for two hours no more, which is as long as it
 /// may be out of touch.
-async fn deaf(origin: &Origin, redis: &Redis) -> Proxy {
+pub(super) async fn deaf(origin: &Origin, redis: &Redis) -> Proxy {
     let text = section(&redis.url()).replace("'100ms'", "'1h'").replace("'10s'", "'2h'");
     let proxy = Proxy::start(origin).section(&text).await;
     proxy.reaches("invalidation_beats_total", 1).await;

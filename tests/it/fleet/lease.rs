@@ -320,3 +320,98 @@ async fn d2_a_look_up_that_redis_answers_too_late_leaves_no_lease_behind() {
     // Nobody fetches under this lease, and the next to come shall not wait a minute for its end.
     soon("the lease to be freed", async { while !redis.keys("*:l:*").await.is_empty() {} }).await;
 }
+
+#[tokio::test]
+async fn d2_a_body_that_outgrows_the_cap_holds_nobody_up_until_its_end() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let stream = origin.stream("/a", |r| r.header("cache-control", "max-age=600"));
+    let fleet = instances(2, &origin, &redis, "max_object_size = '64KiB'").await;
+    let mut first = fleet[0].client().get("/a").header("host", "h").start().await;
+    stream.send(vec![b'x'; 1000]);
+    first.head().await;
+    stream.send(vec![b'x'; 200_000]);
+    soon("the lease to be freed", async { while !redis.keys("*:l:*").await.is_empty() {} }).await;
+    // Both go to the origin at once, although the first body is still on its way.
+    for (proxy, count) in fleet.iter().zip([2, 3]) {
+        let mut next = proxy.client().get("/a").header("host", "h").start().await;
+        soon("a request to the origin", async {
+            while origin.hits("/a") < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        stream.send(vec![b'x'; 10]);
+        next.head().await;
+    }
+    stream.finish();
+}
+
+#[tokio::test]
+async fn d2_what_a_response_varies_on_changes_and_its_lease_is_freed() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1").header("vary", "accept-language"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let ask = |proxy: &Proxy| proxy.client().get("/a").header("host", "h").header("accept-language", "de");
+    assert_eq!(ask(&one).send().await.text(), "v1");
+    stored(&one, 1).await;
+    for (count, vary) in [(2, "accept-language, accept"), (3, "accept"), (4, "accept-language")] {
+        origin.set("/a", lasting(vary).header("vary", vary));
+        one.purge(r#"{"tag": "t", "wait": "5s"}"#).await;
+        assert_eq!(ask(&one).send().await.text(), vary);
+        stored(&one, count).await;
+        assert_eq!(redis.keys("*:l:*").await, Vec::<String>::new(), "{vary}");
+    }
+    let asked = origin.hits("/a");
+    assert_eq!((ask(&two).send().await.text(), origin.hits("/a")), ("accept-language", asked));
+}
+
+#[tokio::test]
+async fn g1_while_the_breaker_is_open_redis_is_left_alone() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/", |_| lasting("v"));
+    let quick = section(&redis.url()).replace("timeout = '1s'", "timeout = '50ms'");
+    let one = instance_with(&origin, &quick).await;
+    let ask = async |number: usize| one.client().get(&format!("/?{number}")).header("host", "h").send().await;
+    ask(0).await;
+    redis.freeze();
+    for number in 1..10 {
+        ask(number).await;
+    }
+    assert_eq!(one.metric("l2_up").await, 0);
+    for number in 10..60 {
+        ask(number).await;
+    }
+    redis.thaw();
+    one.is_synced(true).await;
+    // What was sent while it was closed may still arrive; not a word for each of the fifty.
+    let stats = redis.ask("INFO commandstats").await;
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")).unwrap_or("0,");
+    let calls: usize = calls.split(',').next().unwrap().parse().unwrap();
+    assert!(calls < 40, "{calls} commands");
+}
+
+#[tokio::test]
+async fn c1_a_fill_that_is_executed_late_makes_no_response_younger() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    origin.set("/b", lasting("b"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    // Redis knows the script from now on, so that it needs no second word to execute the fill.
+    assert_eq!(one.client().get("/b").send().await.text(), "b");
+    stored(&one, 1).await;
+    let gate = origin.hold("/a");
+    let first = one.client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    redis.freeze();
+    gate.release();
+    assert_eq!(first.rest().await.unwrap(), "v1");
+    let frozen = Instant::now();
+    one.reaches("l2_faults_total", 1).await;
+    soon("three seconds", tokio::time::sleep(Duration::from_secs(3))).await;
+    redis.thaw();
+    let hung = frozen.elapsed();
+    redis.says("KEYS *:v:-", "*2").await;
+    let answer = two.client().get("/a").header("host", "h").send().await;
+    assert_eq!(answer.text(), "v1");
+    assert!(answer.age().unwrap() + 1 >= hung.as_secs(), "age {:?} after {hung:?}", answer.age());
+}

@@ -1,10 +1,12 @@
 //! Several instances and one Redis.
 
 mod channel;
+mod eras;
 mod faults;
 mod invalidation;
 mod kinds;
 mod lease;
+mod registry;
 mod scale;
 mod values;
 

@@ -5,7 +5,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::soon;
 
-use super::{body, instance, instances, lasting, stored};
+use super::{ask_all, body, instance, instances, lasting, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -135,4 +135,26 @@ async fn a11_ordinary_fills_say_nothing_on_the_channel() {
     }
     let report = fleet[0].purge(r#"{"tag": "nobody", "wait": "5s"}"#).await;
     assert_eq!(report["seq"], 1, "nothing came before it");
+}
+
+#[tokio::test]
+async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let reply = lasting("v1").header("cache-control", "max-age=1, stale-if-error=600");
+    origin.set("/a", reply);
+    let fleet = instances(2, &origin, &redis, "").await;
+    assert_eq!(body(&fleet[0]).await, "v1");
+    stored(&fleet[0], 1).await;
+    let key = redis.keys("*:v:-").await.remove(0);
+    let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
+    redis.ask(&format!("PEXPIRE {key} {}", left - 5_000)).await;
+    origin.fail("/a", 503);
+    let gate = origin.hold("/a");
+    let clients = ask_all(&fleet[1..], 20).await;
+    gate.arrived(1).await;
+    gate.release();
+    for client in clients {
+        assert_eq!(client.rest().await.unwrap(), "v1", "the same for all who wait");
+    }
+    assert_eq!(origin.hits("/a"), 2);
 }

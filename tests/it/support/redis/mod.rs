@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -25,6 +26,8 @@ pub(crate) struct Redis {
     port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
+    /// Where it writes what it is told to save, or copies from its master.
+    directory: TempDir,
 }
 
 impl Redis {
@@ -36,13 +39,20 @@ impl Redis {
     /// The same with further arguments.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut redis = Self { port: free_address().port(), arguments, child: None };
+        let directory = tempfile::tempdir().unwrap();
+        let mut redis = Self { port: free_address().port(), arguments, child: None, directory };
         redis.restart().await;
         redis
     }
 
     /// Starts it, empty, on the port that it has.
     pub(crate) async fn restart(&mut self) {
+        let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
+        self.restore().await;
+    }
+
+    /// Starts it with what it held when it was last told to `SAVE`.
+    pub(crate) async fn restore(&mut self) {
         self.spawn();
         soon("redis-server to answer", async {
             while self.try_ask("PING").await.is_none() {
@@ -58,6 +68,7 @@ impl Redis {
         let port = self.port.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(self.directory.path());
         command.args(&self.arguments);
         command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server is installed"));

@@ -1,0 +1,259 @@
+//! Following the fleet's log: what calls for a look at it, and what a look brings.
+//!
+//! The stream is the only source. A message, a new connection, a heartbeat or an append of this
+//! instance is a reason to look, and whatever it says is not believed: one script compares what is
+//! applied here with the log and hands out what follows, in one step.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fred::interfaces::{EventInterface, PubsubInterface};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::number::{LAST_ERA, compose, shared, split};
+use super::shared::{Shared, Unreachable, within};
+use super::{Log, Pattern, Record, Seq, wire};
+use crate::clock::Clock;
+
+/// Records that one look brings at the most.
+const PAGE: u32 = 1000;
+/// After a message about a number that the log does not have, messages are a reason to look only once
+/// in this time: whoever forges them shall not keep this instance busy.
+const CALM: Duration = Duration::from_millis(20);
+
+/// What a look at the log brought.
+struct Look {
+    era: u64,
+    /// The last number of the log.
+    last: u64,
+    /// Whether the log has what is applied here.
+    sound: bool,
+    /// What follows, as far as one look goes.
+    records: Vec<(u64, String)>,
+}
+
+/// The answer to a look, as Redis gives it.
+type Reply = (u64, u64, u8, u8, Vec<String>, HashMap<String, String>);
+
+/// Why the log is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// A message says that it has come so far.
+    Heard(Seq),
+    /// Something else.
+    Other,
+}
+
+impl Shared {
+    /// Follows the log for ever.
+    pub async fn follow(&self, log: &Log, clock: &Clock) {
+        let mut messages = self.subscriber.message_rx();
+        let mut reconnected = self.subscriber.reconnect_rx();
+        let mut ticks = interval(self.member.heartbeat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut subscribed, mut heard) = (false, false);
+        // After a message that was false: until when others have to wait, and whether one does.
+        let (mut calm, mut overdue) = (Instant::now(), false);
+        loop {
+            let reason = tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => {
+                        heard = true;
+                        match self.hear(message.value.as_str().as_deref().unwrap_or_default()) {
+                            Some(_) if Instant::now() < calm => {
+                                self.member.ignored.inc();
+                                overdue = true;
+                                continue;
+                            }
+                            Some(position) => Call::Heard(position),
+                            None => continue,
+                        }
+                    }
+                    // Some were dropped unread, and the stream has them.
+                    Err(RecvError::Lagged(_)) => Call::Other,
+                    Err(RecvError::Closed) => return,
+                },
+                () = sleep_until(calm), if overdue => Call::Other,
+                () = self.bell.notified() => Call::Other,
+                // A new connection knows of no subscription, and nobody knows what the old one missed.
+                _ = reconnected.recv() => {
+                    subscribed = self.subscribe().await;
+                    Call::Other
+                }
+                _ = ticks.tick() => {
+                    if !subscribed {
+                        subscribed = self.subscribe().await;
+                    }
+                    let before = log.applied();
+                    self.check(log, clock).await;
+                    if shared(log.applied()) != shared(before) && !heard {
+                        // There was something to hear: the subscription is dead, or soon known not to be.
+                        self.reviver.revive([&self.subscriber]);
+                    }
+                    (heard, overdue) = (false, false);
+                    continue;
+                }
+            };
+            self.check(log, clock).await;
+            overdue = false;
+            if let Call::Heard(position) = reason
+                && position > log.applied()
+            {
+                calm = Instant::now() + CALM;
+            }
+        }
+    }
+
+    async fn subscribe(&self) -> bool {
+        let subscribed = within(self.member.patience, self.subscriber.subscribe(self.keys.channel.as_str())).await;
+        if let Err(error) = &subscribed {
+            tracing::debug!(%error, "cannot subscribe to the invalidation log");
+        }
+        subscribed.is_ok()
+    }
+
+    /// How far a message says that the log has come, if that is a reason to look: there is something to
+    /// apply, or somebody waits to be told that it is applied here.
+    fn hear(&self, message: &str) -> Option<Seq> {
+        let mut parts = message.split(' ');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (Some(era), Some(seq)) = (number(), number()) else {
+            self.member.ignored.inc();
+            return None;
+        };
+        let heard = compose(era, seq);
+        (heard > self.reported.load(Ordering::Relaxed)).then_some(heard)
+    }
+
+    /// One heartbeat: says what is applied here, and catches up with what is not.
+    async fn check(&self, log: &Log, clock: &Clock) {
+        match self.catch_up(log, clock).await {
+            Ok(()) => {
+                self.member.beats.inc();
+                if self.lost.swap(false, Ordering::Relaxed) {
+                    tracing::info!("in sync with the invalidation log again");
+                }
+            }
+            Err(error) => {
+                self.member.missed_beats.inc();
+                if !self.lost.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "out of touch with the invalidation log: what it says is not known here");
+                }
+                if let Unreachable::Redis(_) = error {
+                    self.reviver.revive([&self.commands, &self.subscriber]);
+                }
+            }
+        }
+        self.caught_up.notify_waiters();
+        // Last: a Redis that takes no more records still has those of the others.
+        if let Err(error) = self.settle(log).await {
+            tracing::debug!(%error, "records that the fleet has yet to be told wait on");
+        }
+    }
+
+    /// Applies what the log has, and looks once more to say so.
+    async fn catch_up(&self, log: &Log, clock: &Clock) -> Result<(), Unreachable> {
+        let mut reached = false;
+        loop {
+            let asked = clock.now();
+            let look = self.look(log.applied()).await?;
+            let end = compose(look.era, look.last);
+            let news = self.take(log, clock, look);
+            let reached_before = reached;
+            if log.applied() >= end {
+                reached = true;
+                log.synced(asked);
+            }
+            // Under a storm of records every look brings some: who was at the end once has said enough.
+            if !news || reached_before {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn look(&self, applied: Seq) -> Result<Look, Unreachable> {
+        let (era, number) = split(applied);
+        let last = self.last.lock().clone();
+        let line = if last.0 == shared(applied) { last.1 } else { String::new() };
+        let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
+        let millis = |span: Duration| span.as_millis().to_string();
+        let (presence, silence) = (millis(self.member.presence()), millis(self.member.silence()));
+        let (position, report, page) = (applied.to_string(), self.member.report(), PAGE.to_string());
+        let (era, number) = (era.to_string(), number.to_string());
+        let args = vec![
+            self.keys.channel.as_str(),
+            &era,
+            &number,
+            &line,
+            &self.member.id,
+            &position,
+            &report,
+            &presence,
+            &page,
+            &silence,
+        ];
+        let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
+        let (era, last, sound, registered, lines, instances): Reply = within(self.member.patience, beat).await?;
+        if era > LAST_ERA {
+            return Err(Unreachable::Eras { prefix: self.keys.head.clone() });
+        }
+        self.fleet.lock().meet(instances);
+        if registered == 0 {
+            return Err(Unreachable::Unlisted);
+        }
+        if sound == 1 {
+            self.reported.fetch_max(applied, Ordering::Relaxed);
+        }
+        let records = lines.chunks_exact(2).filter_map(|record| Some((number_of(&record[0])?, record[1].clone())));
+        Ok(Look { era, last, sound: sound == 1, records: records.collect() })
+    }
+
+    /// Applies what a look brought, and returns whether that is more than was applied. What the log no
+    /// longer has counts for everything, and so does a log that does not know what is applied here.
+    fn take(&self, log: &Log, clock: &Clock, look: Look) -> bool {
+        let everything = Record { pattern: Pattern::All, soft: false };
+        let before = shared(log.applied());
+        let (own_era, own_number) = split(before);
+        let mut next = if look.era == own_era { own_number + 1 } else { 1 };
+        let first = look.records.first().map_or(look.last + 1, |(number, _)| *number);
+        if !look.sound || first > next {
+            log.apply_out_of_order(compose(look.era, first - 1), &everything, clock.now());
+            next = first;
+        }
+        for (number, line) in look.records {
+            let seq = compose(look.era, number);
+            if number > next {
+                log.apply_out_of_order(compose(look.era, number - 1), &everything, clock.now());
+            }
+            log.apply(seq, &wire::read(&line).0, clock.now());
+            self.sent.lock().remove(&line);
+            *self.last.lock() = (seq, line);
+            next = number + 1;
+        }
+        log.advance(compose(look.era, next - 1));
+        self.miss(log.applied());
+        shared(log.applied()) != before
+    }
+
+    /// What this instance has appended and the log has lost is to be appended again; but not after a
+    /// change of era, which has invalidated everything.
+    fn miss(&self, applied: Seq) {
+        let mut missed = Vec::new();
+        self.sent.lock().retain(|line, seq| {
+            if *seq <= applied && split(*seq).0 == split(applied).0 {
+                missed.push(wire::read(line).0);
+            }
+            *seq > applied
+        });
+        if !missed.is_empty() {
+            self.owe(&missed);
+        }
+    }
+}
+
+/// The number of a record by its id in the stream.
+fn number_of(id: &str) -> Option<u64> {
+    id.split('-').next()?.parse().ok()
+}

@@ -1,0 +1,77 @@
+//! Who is in the fleet, while Redis is full or silent.
+
+use std::time::Duration;
+
+use crate::support::origin::Origin;
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::wire::Wire;
+
+use super::{body, instance, instance_at, instance_with, lasting, section};
+
+const FULL: [&str; 2] = ["CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1mb"];
+
+#[tokio::test]
+async fn g1_a_full_redis_forgets_no_instance_and_trusts_no_newcomer() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let text = section(&redis.url()).replace("max_unsynced = '10s'", "max_unsynced = '1s'");
+    let (one, two) = (instance_with(&origin, &text).await, instance_with(&origin, &text).await);
+    redis.session(&FULL).await;
+    // For longer than silent instances are remembered.
+    let beats = one.metric("invalidation_beats_total").await;
+    let newcomer = Proxy::start(&origin).section(&text).await;
+    one.reaches("invalidation_beats_total", beats + 20).await;
+    assert_eq!(redis.ask("HLEN millpond:{log}:instances").await.trim(), ":2");
+    assert_eq!(newcomer.metric("invalidation_beats_total").await, 0, "nobody would wait for its receipts");
+    redis.ask("CONFIG SET maxmemory 0").await;
+    one.reaches("invalidation_beats_total", beats + 22).await;
+    assert_ne!(redis.ask("HLEN millpond:{log}:instances").await.trim(), ":1", "the first to speak forgets nobody");
+    newcomer.is_synced(true).await;
+    let report = two.purge(r#"{"all": true, "wait": "5s"}"#).await;
+    assert_eq!(report["receipts"].as_array().unwrap().len(), 3, "{report}");
+}
+
+#[tokio::test]
+async fn a12_what_a_full_redis_does_not_take_keeps_nobody_from_what_it_has() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    redis.session(&FULL).await;
+    origin.set("/a", lasting("v2"));
+    let ask = one.admin().ask("POST", "/purge").header("content-type", "application/json");
+    assert_eq!(ask.body(r#"{"url": "http://h/a"}"#).send().await.status, 503);
+    one.is_synced(true).await;
+    redis.ask("CONFIG SET maxmemory 0").await;
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_purges_that_wait_costs_redis_no_more_looks_than_one() {
+    const CROWD: usize = 40;
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let wire = Wire::to(redis.port()).await;
+    let (one, away) = (instance(&origin, &redis).await, instance_at(&origin, &wire.redis_url()).await);
+    wire.silence(true);
+    away.is_synced(false).await;
+    let looks = async || {
+        let stats = redis.ask("INFO commandstats").await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_hgetall:calls=")).unwrap_or("0,");
+        line.split(',').next().unwrap().parse::<usize>().unwrap()
+    };
+    let before = looks().await;
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let order = format!(r#"{{"tag": "{number}", "wait": "1s"}}"#);
+        let ask = one.admin().ask("POST", "/purge").header("content-type", "application/json");
+        crowd.push(ask.body(order).start().await);
+    }
+    for purge in crowd {
+        purge.rest().await.unwrap();
+    }
+    let spent = looks().await - before;
+    assert!(spent < 20 * CROWD, "{spent} looks in a second");
+    drop(wire);
+    away.pass(Duration::from_secs(1));
+}
