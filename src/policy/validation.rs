@@ -258,4 +258,22 @@ mod tests {
         let fields = conditional_fields(&map(&[("etag", "\"a\""), ("last-modified", EARLY)])).unwrap();
         assert_eq!(fields, map(&[("if-none-match", "\"a\""), ("if-modified-since", EARLY)]));
     }
+
+    #[test]
+    fn a_304_of_ours_has_what_updates_the_copy_and_nothing_else() {
+        let stored = map(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", "a/b"),
+            ("access-control-allow-origin", "*"),
+            ("last-modified", EARLY),
+            ("set-cookie", "a=b"),
+        ]);
+        let expected =
+            map(&[("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", EARLY)]);
+        assert_eq!(not_modified_fields(&stored), expected);
+        let mut tagged = stored;
+        tagged.insert(ETAG, HeaderValue::from_static("\"a\""));
+        let fields = not_modified_fields(&tagged);
+        assert!(fields.contains_key(ETAG) && !fields.contains_key(LAST_MODIFIED));
+    }
 }
