@@ -73,6 +73,15 @@ pub(crate) const ROWS: &[Row] = &[
             ("the same lifetime", || extended("cache-control: max-age=60 | etag: \"1\""), "200 v, origin"),
         ],
     },
+    Row {
+        section: "9111 4.3.4",
+        force: Must,
+        says: "reckon the age of what was confirmed from the 304",
+        cases: &[
+            ("what was stored came with an Age, the 304 does not", || age_after("age: 7", ""), "3"),
+            ("the 304 comes with one", || age_after("x-a: 1", " | age: 20"), "23"),
+        ],
+    },
 ];
 
 /// Where an answer comes from 61 seconds after a 304 with these fields.
@@ -86,6 +95,22 @@ fn extended(fields: &'static str) -> String {
         rig.on("cache-control: max-age=60 | etag: \"1\"", "v");
         rig.pass(61);
         brief(&rig.get("").await)
+    })
+}
+
+/// The Age of a hit three seconds after a response with this field was confirmed by a 304 with those.
+fn age_after(stored: &'static str, confirming: &'static str) -> String {
+    live(async move |rig| {
+        rig.on(&format!("cache-control: max-age=60 | etag: \"1\" | {stored}"), "v");
+        rig.get("").await;
+        rig.pass(61);
+        let fields = format!("cache-control: max-age=60 | etag: \"1\"{confirming}");
+        rig.origin.set("/a", reply(&fields, "").status(304));
+        rig.get("").await;
+        rig.pass(3);
+        let hit = rig.get("").await;
+        assert!(hit.cache_status().hit);
+        field(&hit, "age")
     })
 }
 
