@@ -145,3 +145,14 @@ ensure_command() {
     apt_install "$@"
     command -v "$command" >/dev/null || die "$command is still missing after installing: $*"
 }
+
+# ensure_cargo_tool NAME VERSION: builds a cargo subcommand once, into target/tools, which a CI service can keep, unless one
+# is installed. In the debug profile: compiling is the cost here, not running.
+ensure_cargo_tool() {
+    local name="$1" version="$2" root
+    root="$(realpath -m "${CARGO_TARGET_DIR:-target}/tools")"
+    PATH="$root/bin:$PATH"
+    if command -v "$name" >/dev/null; then return; fi
+    say "installing $name $version"
+    cargo install "$name" --version "$version" --locked --debug --quiet --root "$root" --target-dir "$root/build"
+}

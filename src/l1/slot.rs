@@ -1,13 +1,15 @@
 //! All that is known of one URL: its stored variants and whether it was uncacheable of late.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use http::header::DATE;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
 use crate::entry::Entry;
+use crate::policy::age;
 use crate::policy::vary::Selecting;
 
 /// Tells moka when a slot has become useless; freshness itself is judged on every hit.
@@ -16,7 +18,7 @@ pub(super) struct Usefulness;
 /// What is stored under one key. Slots are replaced, never changed.
 #[derive(Debug)]
 pub struct Slot {
-    /// The newest first.
+    /// The most recent first.
     variants: SmallVec<[Arc<Entry>; 1]>,
     uncacheable_until: Option<Moment>,
     useful_for: Duration,
@@ -26,9 +28,12 @@ impl Slot {
     /// `old` with `entry` added. Entries with the same selecting fields are superseded. `None` if
     /// that would be more than `max_variants`.
     pub(super) fn with(old: Option<&Self>, entry: &Arc<Entry>, max_variants: usize, now: Moment) -> Option<Self> {
-        let mut variants: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
-        variants.push(Arc::clone(entry));
-        variants.extend(old.into_iter().flat_map(|slot| slot.others(entry.selecting(), now)).map(Arc::clone));
+        let others = old.into_iter().flat_map(|slot| slot.others(entry.selecting(), now));
+        let mut variants: SmallVec<[Arc<Entry>; 1]> = others.map(Arc::clone).collect();
+        // Of those that match a request the most recent by Date is used (RFC 9111 section 4), but one
+        // that is stale is not: it would keep the origin busy in the place of a fresh one.
+        let place = variants.iter().position(|other| other.fresh_left(now).is_zero() || made(other) <= made(entry));
+        variants.insert(place.unwrap_or(variants.len()), Arc::clone(entry));
         (variants.len() <= max_variants).then(|| Self::new(variants, None, now))
     }
 
@@ -56,12 +61,12 @@ impl Slot {
         Self { variants, uncacheable_until, useful_for }
     }
 
-    /// The newest variant whose selecting fields match the request (RFC 9111 section 4.1).
+    /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1).
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
         self.variants.iter().find(|entry| entry.selecting().matches(request))
     }
 
-    /// Every variant, the newest first.
+    /// Every variant, the most recent first.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.variants
     }
@@ -78,5 +83,75 @@ impl Slot {
 
     pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + self.variants.iter().map(|entry| entry.weight()).sum::<usize>()
+    }
+}
+
+/// When the origin made it.
+fn made(entry: &Entry) -> Option<SystemTime> {
+    age::date(&entry.content().headers, &DATE).and_then(Result::ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method, StatusCode};
+
+    use super::*;
+    use crate::bus::Seq;
+    use crate::entry::{Content, Provenance};
+    use crate::policy::Rules;
+    use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const ARRIVAL: Duration = Duration::from_secs(784_111_777);
+
+    fn at(second: u64) -> Moment {
+        Moment::from_micros(second * 1_000_000)
+    }
+
+    /// A response that is fresh for a minute, selected by this field, dated this second of that minute.
+    fn dated(field: &'static str, second: u32, received: u64) -> Arc<Entry> {
+        let mut headers = HeaderMap::new();
+        headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
+        headers.insert("vary", HeaderValue::from_static(field));
+        let date = format!("Sun, 06 Nov 1994 08:49:{second:02} GMT");
+        headers.insert(DATE, HeaderValue::try_from(date).unwrap());
+        let exchange = Exchange {
+            method: &Method::GET,
+            request_headers: &HeaderMap::new(),
+            status: StatusCode::OK,
+            response_headers: &headers,
+            received_at: SystemTime::UNIX_EPOCH + ARRIVAL,
+            response_delay: Duration::ZERO,
+        };
+        let ResponseVerdict::Storable(storable) = judge_response(&Rules::default(), &exchange) else {
+            panic!("it has a lifetime")
+        };
+        let selecting = Selecting::new(storable.vary.names(), &HeaderMap::new());
+        let content = Content { status: StatusCode::OK, headers, body: bytes::Bytes::new() };
+        let provenance =
+            Provenance { born: Seq::default(), received: at(received), fetch_time: Duration::ZERO, jitter: 0.0 };
+        Arc::new(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
+    }
+
+    fn selected(first: &Arc<Entry>, second: &Arc<Entry>, now: u64) -> Arc<Entry> {
+        let slot = Slot::with(None, first, 9, at(now)).unwrap();
+        let slot = Slot::with(Some(&slot), second, 9, at(now)).unwrap();
+        assert_eq!(slot.entries().len(), 2);
+        Arc::clone(slot.select(&HeaderMap::new()).unwrap())
+    }
+
+    #[test]
+    fn of_those_that_match_the_most_recent_by_date_is_selected_whichever_came_first() {
+        let (older, newer) = (dated("x-a", 36, 1), dated("x-b", 37, 1));
+        assert!(Arc::ptr_eq(&selected(&older, &newer, 1), &newer));
+        assert!(Arc::ptr_eq(&selected(&newer, &older, 1), &newer));
+        let same = dated("x-c", 37, 1);
+        assert!(Arc::ptr_eq(&selected(&newer, &same, 1), &same), "of one second, the one that came last");
+    }
+
+    #[test]
+    fn what_is_stale_gives_way_to_what_comes_with_an_earlier_date() {
+        let (newer, older) = (dated("x-a", 37, 1), dated("x-b", 36, 62));
+        assert!(Arc::ptr_eq(&selected(&newer, &older, 62), &older));
     }
 }

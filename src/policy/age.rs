@@ -25,7 +25,22 @@ pub fn age_value(headers: &HeaderMap) -> Duration {
 /// A date field: `None` if absent, an error if it is no HTTP date. Of several the first counts.
 pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Result<SystemTime, InvalidDate>> {
     let field = headers.get(name)?;
-    Some(field.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok()).ok_or(InvalidDate))
+    Some(field.to_str().ok().and_then(parsed).ok_or(InvalidDate))
+}
+
+/// Section 4.2: the words of a date are read without regard to case.
+fn parsed(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&as_generated(text))).ok()
+}
+
+/// Days and months with a capital, and the zone in capitals: the only spelling that the parser knows.
+fn as_generated(text: &str) -> String {
+    let mut after_letter = false;
+    let capitalised = text.chars().map(|c| {
+        let inner = std::mem::replace(&mut after_letter, c.is_ascii_alphabetic());
+        if inner { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() }
+    });
+    capitalised.collect::<String>().replace("Gmt", "GMT")
 }
 
 /// A date field that is no HTTP date (RFC 9110 section 5.6.7).
@@ -92,6 +107,10 @@ mod tests {
             (&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60)),
             (&[("expires", "Sunday, 06-Nov-94 08:50:37 GMT")], Some(60)),
             (&[("expires", "Sun Nov  6 08:50:37 1994")], Some(60)),
+            (&[("expires", "SUN, 06 nov 1994 08:50:37 gmt")], Some(60)),
+            (&[("expires", "sunday, 06-NOV-94 08:50:37 Gmt")], Some(60)),
+            (&[("expires", "sun nov  6 08:50:37 1994")], Some(60)),
+            (&[("expires", "Sun, 06 Nov 1994 08:50:37 UTC")], Some(0)),
             (&[("expires", "Sun, 06 Nov 1994 08:49:36 GMT")], Some(0)),
             (&[("expires", "Sun, 06 Nov 1994 08:50:37 GMT"), ("date", "Sun, 06 Nov 1994 08:50:36 GMT")], Some(1)),
         ] {

@@ -94,7 +94,7 @@ impl Directives {
             match &item.bare_item {
                 BareItem::Boolean(true) => directives.add(name, None),
                 BareItem::Integer(seconds) => directives.add(name, Some(seconds.to_string().as_bytes())),
-                BareItem::String(text) => directives.add(name, Some(text.as_str().as_bytes())),
+                BareItem::String(text) if !takes_seconds(name) => directives.add(name, Some(text.as_str().as_bytes())),
                 // RFC 9213 section 2.1: a value of an unexpected type is ignored.
                 _ => {}
             }
@@ -127,6 +127,11 @@ impl Directives {
             _ => {}
         }
     }
+}
+
+/// Whether the value of a response directive is a time, and so an integer in a targeted field.
+fn takes_seconds(name: &[u8]) -> bool {
+    matches!(name, b"max-age" | b"s-maxage" | b"stale-while-revalidate" | b"stale-if-error")
 }
 
 /// A directive that holds for the whole message, or for the fields it names.
@@ -274,6 +279,9 @@ mod tests {
         let (d, targeted) = with("max-age=1.5, no-store=?0, public");
         assert!(targeted && d.public && !d.no_store);
         assert_eq!(d.max_age, None, "a value of another type is ignored");
+        let (d, _) = with("max-age=\"60\", s-maxage=5, private=\"x-a\"");
+        assert_eq!((d.max_age, d.s_maxage), (None, Some(Duration::from_secs(5))), "a time is no string");
+        assert_eq!(d.private_fields, [HeaderName::from_static("x-a")]);
     }
 
     #[test]

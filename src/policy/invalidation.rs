@@ -121,6 +121,8 @@ mod tests {
             ("http://h:80/c", Some("/c")),
             ("//h/c/./d", Some("/c/d")),
             ("http://h", Some("/")),
+            ("", Some("/a/b?q=1")),
+            ("#f", Some("/a/b?q=1")),
             ("http://other/c", None),
             ("https://h/c", None),
             ("//other/c", None),

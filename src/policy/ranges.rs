@@ -162,4 +162,18 @@ mod tests {
         twice.append(RANGE, HeaderValue::from_static("bytes=2-3"));
         assert_eq!(ranges(&twice, 10), RangeRequest::None);
     }
+
+    #[test]
+    fn each_part_of_several_says_what_it_is() {
+        let html = HeaderValue::from_static("text/html");
+        let head = multipart_part_head("b", Some(&html), &(2..5), 10);
+        assert_eq!(head, "\r\n--b\r\nContent-Type: text/html\r\nContent-Range: bytes 2-4/10\r\n\r\n");
+        assert_eq!(multipart_part_head("b", None, &(0..1), 10), "\r\n--b\r\nContent-Range: bytes 0-0/10\r\n\r\n");
+        assert_eq!(content_range(&(2..5), 10), "bytes 2-4/10");
+    }
+
+    #[test]
+    fn a_field_without_a_unit_is_ignored() {
+        assert_eq!(of("0-4", 10), RangeRequest::None);
+    }
 }

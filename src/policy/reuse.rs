@@ -38,8 +38,10 @@ pub fn reuse(lifetimes: &Lifetimes, age: Duration, stale_from: Option<Duration>,
         if demand.max_stale.is_some_and(|limit| stale_for <= limit) {
             return Reuse::StaleAccepted;
         }
-        // RFC 5861 section 3.
-        if stale_for < lifetimes.stale_while_revalidate {
+        // RFC 5861 section 3. A client that limits age or staleness has said what it takes: with
+        // max-age nothing stale (section 5.2.1.1), with max-stale nothing staler (5.2.1.2).
+        let limited = demand.max_age.is_some() || demand.max_stale.is_some();
+        if stale_for < lifetimes.stale_while_revalidate && !limited {
             return Reuse::StaleWhileRevalidate;
         }
     }
@@ -114,6 +116,19 @@ mod tests {
         assert_eq!(at(10, &with(|d| d.min_fresh = Some(51 * S))), Reuse::StaleIfError);
         assert_eq!(at(200, &with(|d| d.max_stale = Some(140 * S))), Reuse::StaleAccepted);
         assert_eq!(at(200, &with(|d| d.max_stale = Some(139 * S))), Reuse::Expired);
+    }
+
+    #[test]
+    fn a_window_is_not_for_clients_that_limit_age_or_staleness() {
+        let limited = |max_age: Option<u32>, max_stale: Option<u32>| Demand {
+            max_age: max_age.map(|s| s * S),
+            max_stale: max_stale.map(|s| s * S),
+            ..Demand::default()
+        };
+        assert_eq!(at(65, &limited(None, None)), Reuse::StaleWhileRevalidate);
+        assert_eq!(at(65, &limited(Some(100), None)), Reuse::StaleIfError);
+        assert_eq!(at(65, &limited(Some(100), Some(5))), Reuse::StaleAccepted);
+        assert_eq!(at(65, &limited(None, Some(4))), Reuse::StaleIfError);
     }
 
     #[test]

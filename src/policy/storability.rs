@@ -329,4 +329,26 @@ mod tests {
         };
         assert_eq!(storable.withheld, [HeaderName::from_static("x-a"), SET_COOKIE]);
     }
+
+    #[test]
+    fn a_cookie_is_stored_by_nobody_and_a_route_may_store_the_rest() {
+        let response = map(&[("cache-control", "max-age=60"), ("set-cookie", "a=b")]);
+        let exchange = Exchange {
+            method: &Method::GET,
+            request_headers: &HeaderMap::new(),
+            status: StatusCode::OK,
+            response_headers: &response,
+            received_at: SystemTime::UNIX_EPOCH,
+            response_delay: Duration::ZERO,
+        };
+        let rules = Rules { store_set_cookie: true, ..Rules::default() };
+        let ResponseVerdict::Storable(storable) = judge_response(&rules, &exchange) else {
+            panic!("the route allows to store it")
+        };
+        assert_eq!(storable.withheld, [SET_COOKIE]);
+        assert!(matches!(
+            judge_response(&Rules::default(), &exchange),
+            ResponseVerdict::Uncacheable(Reason::SetCookie)
+        ));
+    }
 }

@@ -114,5 +114,6 @@ mod tests {
     fn groups_belong_to_their_site_and_collide_with_no_tag() {
         assert_eq!(of(&[("cache-groups", "\"a\", \"b c\";x, tok")], 9), ["group http://h a", "group http://h b c"]);
         assert_eq!(of(&[("cache-groups", "\"a\", (")], 9), Vec::<String>::new());
+        assert_eq!(of(&[("cache-groups", "(\"a\" \"b\"), \"c\"")], 9), ["group http://h c"], "a list is no group");
     }
 }

@@ -34,10 +34,12 @@ pub fn conditional_fields(stored: &HeaderMap) -> Option<HeaderMap> {
 }
 
 /// Whether a 304 speaks of the stored response (RFC 9111 section 4.3.4): its validators, where it
-/// has any, are those of the stored one.
+/// has any, are those of the stored one. A strong entity tag names nothing that is stored with a
+/// weak one.
 pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
     match (not_modified.get(ETAG), stored.get(ETAG)) {
-        (Some(theirs), Some(ours)) => opaque(theirs.as_bytes()) == opaque(ours.as_bytes()),
+        (Some(theirs), Some(ours)) if is_weak(theirs) => opaque(theirs.as_bytes()) == opaque(ours.as_bytes()),
+        (Some(theirs), Some(ours)) => theirs.as_bytes().trim_ascii() == ours.as_bytes().trim_ascii(),
         (Some(_), None) => false,
         (None, _) => match (not_modified.get(LAST_MODIFIED), stored.get(LAST_MODIFIED)) {
             (Some(theirs), Some(ours)) => theirs == ours,
@@ -65,8 +67,8 @@ pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
 /// Judges `If-None-Match` and `If-Modified-Since` for a stored response, in the order of RFC 9110
 /// section 13.2.2.
 pub fn evaluate_conditional(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) -> Precondition {
-    // RFC 9111 section 4.3.2: conditions are only for what would be answered with 200.
-    if status != StatusCode::OK {
+    // RFC 9110 section 13.2.1: conditions are only for what would be answered with a 2xx.
+    if !status.is_success() {
         return Precondition::Proceed;
     }
     let unchanged = if request.contains_key(IF_NONE_MATCH) {
@@ -110,6 +112,10 @@ fn entity_tags(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// An entity tag without its weakness mark: what weak comparison compares (RFC 9110 section 8.8.3.2).
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.trim_ascii().strip_prefix(b"W/").unwrap_or(tag.trim_ascii())
+}
+
+fn is_weak(tag: &HeaderValue) -> bool {
+    tag.as_bytes().trim_ascii().starts_with(b"W/")
 }
 
 /// The fields of a 304 that this proxy makes (RFC 9110 section 15.4.5): those that the client needs
@@ -199,8 +205,9 @@ mod tests {
             assert_eq!(unchanged(request, stored), expected, "{request:?} {stored:?}");
         }
         let request = map(&[("if-none-match", "\"a\"")]);
-        let other = evaluate_conditional(&request, StatusCode::NOT_FOUND, &map(&[("etag", "\"a\"")]));
-        assert_eq!(other, Precondition::Proceed);
+        let with = |status| evaluate_conditional(&request, status, &map(&[("etag", "\"a\"")]));
+        assert_eq!(with(StatusCode::NON_AUTHORITATIVE_INFORMATION), Precondition::NotModified);
+        assert_eq!(with(StatusCode::NOT_FOUND), Precondition::Proceed);
     }
 
     #[test]
@@ -217,6 +224,8 @@ mod tests {
         for (stored, answer, expected) in [
             (&[("etag", "\"a\"")][..], &[("etag", "\"a\"")][..], true),
             (&[("etag", "\"a\"")], &[("etag", "W/\"a\"")], true),
+            (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], true),
+            (&[("etag", "W/\"a\"")], &[("etag", "\"a\"")], false),
             (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
             (&[("last-modified", EARLY)], &[("etag", "\"b\"")], false),
             (&[("last-modified", EARLY)], &[("last-modified", LATE)], false),
@@ -248,5 +257,23 @@ mod tests {
         assert_eq!(conditional_fields(&map(&[("x", "1")])), None);
         let fields = conditional_fields(&map(&[("etag", "\"a\""), ("last-modified", EARLY)])).unwrap();
         assert_eq!(fields, map(&[("if-none-match", "\"a\""), ("if-modified-since", EARLY)]));
+    }
+
+    #[test]
+    fn a_304_of_ours_has_what_updates_the_copy_and_nothing_else() {
+        let stored = map(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", "a/b"),
+            ("access-control-allow-origin", "*"),
+            ("last-modified", EARLY),
+            ("set-cookie", "a=b"),
+        ]);
+        let expected =
+            map(&[("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", EARLY)]);
+        assert_eq!(not_modified_fields(&stored), expected);
+        let mut tagged = stored;
+        tagged.insert(ETAG, HeaderValue::from_static("\"a\""));
+        let fields = not_modified_fields(&tagged);
+        assert!(fields.contains_key(ETAG) && !fields.contains_key(LAST_MODIFIED));
     }
 }

@@ -180,4 +180,20 @@ mod tests {
             assert_eq!(matches(name, a, b), expected, "{name}: {a:?} {b:?}");
         }
     }
+
+    #[test]
+    fn what_is_restored_elsewhere_matches_the_same_requests() {
+        let names = ["x-a", "x-b"].map(HeaderName::from_static);
+        let request = map(&[("x-a", "1,  2")]);
+        let here = Selecting::new(&names, &request);
+        let there = Selecting::restored(here.fields().map(|(name, value)| (name.clone(), value.cloned())).collect());
+        assert_eq!(there, here);
+        assert_eq!(there.names(), names);
+        assert!(there.matches(&request) && !there.matches(&map(&[("x-b", "1")])));
+    }
+
+    #[test]
+    fn a_star_names_nothing() {
+        assert!(Vary::of(&map(&[("vary", "*")])).names().is_empty());
+    }
 }
