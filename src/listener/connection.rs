@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
@@ -134,7 +134,7 @@ async fn answer<H: Handler>(
         None => {
             // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
             let interim = (request.version() == Version::HTTP_11).then(|| Interim::new(link.exchange.clone(), index));
-            handled(&link.exchange, handler.handle(request, link.peer, interim)).await
+            handled(&link.exchange, pin!(handler.handle(request, link.peer, interim))).await
         }
     };
     link.exchange.answer();
@@ -147,8 +147,7 @@ async fn answer<H: Handler>(
 }
 
 /// The response of a handler, once the client has been told everything that comes before it.
-async fn handled<T>(exchange: &Exchange, response: impl Future<Output = T>) -> T {
-    let mut response = pin!(response);
+async fn handled<T>(exchange: &Exchange, mut response: Pin<&mut impl Future<Output = T>>) -> T {
     let response = poll_fn(|cx| {
         let polled = response.as_mut().poll(cx);
         if polled.is_pending() {

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 pub(super) const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
 /// Longer than every time-out, so that a test which waits in vain fails at once on paused time.
-const PATIENCE: Duration = Duration::from_hours(1);
+pub(super) const PATIENCE: Duration = Duration::from_hours(1);
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -343,15 +343,6 @@ async fn f20_a_client_that_leaves_while_its_upgrade_is_undecided_frees_the_handl
     drop(served.client);
     served.task.await.unwrap();
     assert_eq!(served.metrics.in_flight.get(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn f20_a_body_that_awaits_100_continue_is_asked_for() {
-    let mut served = Served::new();
-    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await;
-    assert_eq!(served.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
-    served.send("hi").await;
-    served.read_to("2 bytes").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Interim, MOST, MOST_BYTES};
-use crate::listener::tests::Served;
+use crate::listener::tests::{PATIENCE, Served};
 
 const SLOW: &str = "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -62,6 +62,7 @@ async fn a_hint_that_comes_after_the_response_is_dropped_and_the_next_request_is
     served.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     served.read_to("ok").await;
     served.hint(0, "</late>");
+    assert!(!served.interim(0).unwrap().exchange.outbox().is_filled());
     served.send(SLOW).await;
     served.settle().await;
     served.hint(0, "</later>");
@@ -105,6 +106,15 @@ async fn a_hint_waits_for_the_end_of_the_response_before_it() {
     assert_eq!(served.read_to("\r\n\r\n").await, hint("</a>"));
     served.answers.go.notify_one();
     served.read_to("ok").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn f20_a_body_that_awaits_100_continue_is_asked_for() {
+    let mut served = Served::new();
+    served.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await;
+    assert_eq!(served.read_to("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    served.send("hi").await;
+    served.read_to("2 bytes").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +182,7 @@ async fn a_client_that_does_not_read_its_hints_is_cut_off() {
     served.settle().await;
     let start = Instant::now();
     served.hint(0, &"x".repeat(1000));
-    (&mut served.task).await.unwrap();
+    timeout(PATIENCE, &mut served.task).await.expect("an end in time").unwrap();
     assert_eq!(start.elapsed().as_secs(), 20);
 }
 
