@@ -102,7 +102,7 @@ async fn connect(handled: Arc<AtomicU64>) -> SendRequest<Empty<Bytes>> {
         let (service, handled) = (service.clone(), Arc::clone(&handled));
         async move {
             let start = Instant::now();
-            let response = service.handle(request, PEER).await;
+            let response = service.handle(request, PEER, None).await;
             let spent = u64::try_from(start.elapsed().as_nanos()).unwrap();
             handled.fetch_add(spent, Ordering::Relaxed);
             Ok::<_, Infallible>(response)

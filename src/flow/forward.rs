@@ -11,6 +11,7 @@ use http::{Method, Request, Uri};
 
 use crate::entry::Entry;
 use crate::key::Key;
+use crate::origin::OnInterim;
 use crate::policy::{fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
@@ -43,6 +44,8 @@ pub(super) struct OriginHead {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    /// Who hears of interim responses.
+    pub(super) interim: Option<OnInterim>,
 }
 
 impl OriginHead {
@@ -57,7 +60,7 @@ impl OriginHead {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol);
         }
-        Self { method: visit.parts.method.clone(), uri: origin_form(&visit.parts), headers }
+        Self { method: visit.parts.method.clone(), uri: origin_form(&visit.parts), headers, interim: None }
     }
 
     /// A GET whose response may be shared: only what the key contains shapes it. The target is the
@@ -80,7 +83,7 @@ impl OriginHead {
             }
         }
         let uri = key.path_and_query().parse().unwrap_or_else(|_| origin_form(&visit.parts));
-        Self { method: Method::GET, uri, headers }
+        Self { method: Method::GET, uri, headers, interim: None }
     }
 
     /// Asks the origin to confirm `stored` rather than send it again (RFC 9111 section 4.3.1).
@@ -97,6 +100,9 @@ impl OriginHead {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;
+        if let Some(interim) = self.interim {
+            request.extensions_mut().insert(interim);
+        }
         request
     }
 }

@@ -22,6 +22,7 @@ use super::fetch::{Cause, Direct, Fetch};
 use super::fill::Miss;
 use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
 use super::forward::OriginHead;
+use super::interim::Audience;
 use super::respond;
 use super::site::Route;
 use super::visit::Visit;
@@ -192,7 +193,7 @@ impl Proxy {
             policy: Arc::clone(&miss.policy),
             key: miss.key.clone(),
             site: visit.site_name(),
-            request,
+            request: request.telling(visit, Audience::First),
             selecting_from: visit.parts.headers.clone(),
             stored: miss.stored.clone(),
             cause: miss.cause.clone(),

@@ -14,6 +14,7 @@ mod fill;
 mod flight;
 mod forward;
 mod hit;
+mod interim;
 mod lead;
 mod partial;
 mod pass;
@@ -42,7 +43,7 @@ use crate::config::{CachePolicy, Config};
 use crate::key::{self, Key, MethodClass};
 use crate::l1::{Bounds, L1};
 use crate::l2::Remote;
-use crate::listener::{Fault, Handler};
+use crate::listener::{Fault, Handler, Interim};
 use crate::policy::request::{Demand, RequestVerdict, judge_request};
 use crate::reason::{Outcome, Reason};
 use crate::telemetry::access::AccessLog;
@@ -220,9 +221,10 @@ pub struct Service(pub Arc<Proxy>);
 impl Handler for Service {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, interim: Option<Interim>) -> Response<Body> {
         let proxy = &self.0;
         let mut visit = Visit::new(request, peer, proxy.clock.now(), proxy.site.load_full());
+        visit.interim = interim;
         let answer = proxy.journey(&mut visit).await;
         proxy.settle(&visit, answer)
     }

@@ -17,6 +17,7 @@ use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
 use super::forward::{OriginHead, strip_connection};
+use super::interim::Audience;
 use super::respond;
 use super::site::Route;
 use super::upload;
@@ -27,7 +28,7 @@ impl Proxy {
     pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
         let status = CacheStatus::new(Outcome::Pass).because(reason);
         let why = Forwarded::by_reason(reason);
-        let head = OriginHead::pass(visit);
+        let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
         let (body, upload) = upload::watch(visit.body.take());
         let answer = match exchange(&route, head, body).await {
             Ok(response) => {

@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::clock::Moment;
 use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Target};
+use crate::listener::Interim;
 use crate::telemetry::trace::RequestId;
 
 use super::site::Site;
@@ -25,6 +26,8 @@ pub(super) struct Visit {
     pub(super) peer: SocketAddr,
     /// Whether the peer is a proxy whose word on the client is taken.
     pub(super) trusted: bool,
+    /// Tells the client something before its response, if its protocol knows such a thing.
+    pub(super) interim: Option<Interim>,
     /// When the head had arrived.
     pub(super) started: Moment,
     /// The configuration that this request is served by, whatever is reloaded meanwhile.
@@ -38,7 +41,7 @@ impl Visit {
         let (parts, body) = request.into_parts();
         let body = (!body.is_end_stream()).then_some(body);
         let trusted = site.trusts(peer.ip());
-        Self { parts, body, peer, trusted, started, site, request_id: OnceLock::new() }
+        Self { parts, body, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.

@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Handler;
 use super::exchange::{Counters, Exchange, Tracked};
 use super::guard::Guard;
+use super::interim::Interim;
 use super::seat::Seat;
 use crate::config::Limits;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -126,16 +127,36 @@ async fn answer<H: Handler>(
     link: Arc<Link<H>>,
     request: Request<Incoming>,
 ) -> Result<Response<Tracked<H::Body>>, Infallible> {
-    let (in_flight, refused) = link.exchange.begin();
+    let (in_flight, index, refused) = link.exchange.begin();
     let handler = &link.shared.handler;
     let mut response = match refused {
         Some(fault) => handler.reject(fault, link.peer),
-        None => handler.handle(request, link.peer).await,
+        None => {
+            // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
+            let interim = (request.version() == Version::HTTP_11).then(|| Interim::new(link.exchange.clone(), index));
+            handled(&link.exchange, pin!(handler.handle(request, link.peer, interim))).await
+        }
     };
+    link.exchange.answer();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         in_flight.switch();
     } else if refused.is_some() || link.shared.draining.load(Relaxed) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Tracked::new(body, in_flight)))
+}
+
+/// The response of a handler, once the client has been told everything that comes before it.
+async fn handled<T>(exchange: &Exchange, mut response: Pin<&mut impl Future<Output = T>>) -> T {
+    let response = poll_fn(|cx| {
+        let polled = response.as_mut().poll(cx);
+        if polled.is_pending() {
+            exchange.outbox().watch(cx);
+        }
+        polled
+    });
+    let response = response.await;
+    // This is the task in which the guard writes: it does so after each poll, and has it polled again.
+    poll_fn(|_| if exchange.outbox().is_filled() { Poll::Pending } else { Poll::Ready(()) }).await;
+    response
 }

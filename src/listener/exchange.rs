@@ -1,6 +1,7 @@
 //! What the guard of a connection and the requests on it tell each other.
 //!
-//! Both run in the connection's task, so relaxed atomics suffice.
+//! Both run in the connection's task, so relaxed atomics suffice. Only [`Interim`](super::Interim)
+//! responses come from elsewhere; what they are checked against here is checked again in that task.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use prometheus::{IntCounter, IntGauge};
 
 use super::Fault;
+use super::interim::Outbox;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// The counters of a listener, looked up once.
@@ -33,10 +35,12 @@ impl Counters {
 #[derive(Debug)]
 pub(super) struct Exchange {
     started: AtomicU64,
+    answered: AtomicU64,
     finished: AtomicU64,
     switched: AtomicBool,
     /// How many requests precede the refused one, and why it is refused.
     refused: OnceLock<(u64, Fault)>,
+    outbox: Outbox,
     counters: Counters,
 }
 
@@ -44,19 +48,45 @@ impl Exchange {
     pub(super) fn new(counters: Counters) -> Self {
         Self {
             started: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             switched: AtomicBool::new(false),
             refused: OnceLock::new(),
+            outbox: Outbox::default(),
             counters,
         }
     }
 
-    /// A request has come through. The fault, if it stands in for one that was refused.
-    pub(super) fn begin(self: &Arc<Self>) -> (InFlight, Option<Fault>) {
+    /// A request has come through: how many there were before it, and the fault, if it stands in for
+    /// one that was refused.
+    pub(super) fn begin(self: &Arc<Self>) -> (InFlight, u64, Option<Fault>) {
         let index = self.started.fetch_add(1, Relaxed);
         self.counters.in_flight.inc();
         let fault = self.refused.get().filter(|(at, _)| *at == index).map(|(_, fault)| *fault);
-        (InFlight(self.clone()), fault)
+        (InFlight(self.clone()), index, fault)
+    }
+
+    /// The response to the latest request is on its way to the library: whatever is written from now
+    /// on is part of it.
+    pub(super) fn answer(&self) {
+        self.answered.store(self.started.load(Relaxed), Relaxed);
+    }
+
+    /// How many requests precede the one that waits for its response. There is at most one: the
+    /// library takes up a request when it has taken in the whole response to the one before.
+    pub(super) fn current(&self) -> Option<u64> {
+        let answered = self.answered.load(Relaxed);
+        (answered < self.started.load(Relaxed)).then_some(answered)
+    }
+
+    /// The next interim response to write; the one before it is written.
+    pub(super) fn next_interim(&self) -> Option<Bytes> {
+        self.outbox.next(self.current())
+    }
+
+    /// Interim responses that are not written yet.
+    pub(super) const fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// The request after the first `preceding` is refused.

@@ -15,6 +15,7 @@ mod connection;
 mod exchange;
 mod fault;
 mod guard;
+mod interim;
 mod seat;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use hyper::body::Incoming;
 
 pub use self::bound::{Bound, Drained, ListenError};
 pub use self::fault::Fault;
+pub use self::interim::Interim;
 /// Asks a listener to stop: cancel any clone of it.
 pub use tokio_util::sync::CancellationToken as Shutdown;
 
@@ -42,13 +44,19 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// response head; the body is dropped if it leaves later. Neither is noticed behind a further
     /// request that the client has already sent.
     ///
+    /// `interim` tells the client something before the response; HTTP/1.0 clients cannot be told.
+    ///
     /// An error of the request's body is the client's if [`Fault::behind`] finds a fault in it.
     ///
     /// To switch protocols, answer 101 and await [`hyper::upgrade::on`] the request in a task of
     /// its own. Await it after a 101 alone: it resolves with other responses too, when the
     /// connection ends.
-    fn handle(&self, request: Request<Incoming>, peer: SocketAddr)
-    -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        interim: Option<Interim>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Words the answer to a request that was refused. The connection is closed after it.
     fn reject(&self, fault: Fault, peer: SocketAddr) -> Response<Self::Body>;

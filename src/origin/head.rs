@@ -5,6 +5,7 @@ use http::uri::{Authority, PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
+use super::interim::OnInterim;
 use super::upload::{Outgoing, RequestBody};
 use crate::config::OriginConfig;
 use crate::reason::OriginFault;
@@ -35,9 +36,9 @@ impl Host {
 
 /// The request as it is written to the origin: target in origin form, HTTP/1.1, and framing
 /// that follows from the body alone, so that no field of the client's can contradict it.
-/// Extensions stay behind; they belong to the client's connection.
+/// Extensions but [`OnInterim`] stay behind; they belong to the client's connection.
 pub(super) fn prepare(request: Request<RequestBody>, host: &Host) -> Request<Outgoing> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut headers = parts.headers;
     host.set(&mut headers);
     // The listener answers the expectation when the body is first read (RFC 9110 section 10.1.1),
@@ -50,6 +51,9 @@ pub(super) fn prepare(request: Request<RequestBody>, host: &Host) -> Request<Out
     *prepared.uri_mut() = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     *prepared.version_mut() = Version::HTTP_11;
     *prepared.headers_mut() = headers;
+    if let Some(interim) = parts.extensions.remove::<OnInterim>() {
+        interim.listen(&mut prepared);
+    }
     prepared
 }
 

@@ -6,6 +6,7 @@
 //! | `queue` | whose turn it is |
 //! | `pool`, `connector`, `link` | connections: which, how, and one exchange on one |
 //! | `head` | what is changed in a request, what is refused in a response |
+//! | `interim` | what the origin says before its response |
 //! | `upload`, `body` | the two bodies |
 //! | `retry`, `fault` | what may be sent again, and what is reported |
 
@@ -13,6 +14,7 @@ mod body;
 mod connector;
 mod fault;
 mod head;
+mod interim;
 mod link;
 mod pool;
 mod queue;
@@ -27,6 +29,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 pub use self::body::ResponseBody;
+pub use self::interim::OnInterim;
 pub use self::upload::{RequestBody, UploadError};
 
 use self::body::Lease;
@@ -71,8 +74,8 @@ impl Origin {
     ///
     /// The caller has removed hop-by-hop fields (and put back `Connection` and `Upgrade` for an
     /// upgrade). `Host` and the framing fields are set here, and of the URI only path and query
-    /// count. The request's extensions are dropped: take [`hyper::upgrade::on`] of the client's
-    /// request before. That of the response works as usual.
+    /// count. Of the request's extensions [`OnInterim`] is obeyed and the others are dropped: take
+    /// [`hyper::upgrade::on`] of the client's request before. That of the response works as usual.
     ///
     /// Each failure is counted once under the fault returned, here or by the [`ResponseBody`].
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {

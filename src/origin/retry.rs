@@ -21,6 +21,8 @@ pub(super) fn spare(request: &Request<Outgoing>, link: &Link) -> Option<Request<
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    // Only what `head::prepare` put there: where interim responses go.
+    *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
 }
 

@@ -9,6 +9,10 @@
 //! behind the requests before it. A fault inside a body is an error of that body. After a request
 //! that asks for an upgrade nothing goes on until its response is known: the stream is then either
 //! no longer HTTP, or the next request.
+//!
+//! In the other direction the library's bytes pass as they are. Interim responses, which the library
+//! cannot write, are written in between: where it has nothing left to write and the response to the
+//! request in turn has not begun.
 
 mod alarm;
 mod bounds;
@@ -27,7 +31,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -57,6 +61,8 @@ pub(super) struct Guard<T> {
     /// beginning of a unit that is incomplete, or whatever follows a request for an upgrade.
     kept: BytesMut,
     cleared: usize,
+    /// What is left of the interim response that is being written. Nothing else is written before.
+    telling: Bytes,
     read_clock: ReadClock,
     write_clock: WriteClock,
     linger: Option<Linger>,
@@ -90,6 +96,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
             mode: Mode::Checking,
             kept: BytesMut::new(),
             cleared: 0,
+            telling: Bytes::new(),
             read_clock: ReadClock::new(limits),
             write_clock: WriteClock::new(limits),
             linger: None,
@@ -121,6 +128,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
         // The library may hold the end of a response whose body it has finished with.
         self.read_clock.not_idle();
         self.write_clock.watch(cx, written)
+    }
+
+    /// Writes the rest of an interim response that was begun.
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.telling.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.telling);
+            match ready!(self.written(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.telling.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes interim responses. Only where the library has nothing left to write: whatever it had
+    /// is of earlier responses, or complete in itself.
+    fn poll_tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.exchange.outbox().is_filled() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_told(cx))?;
+        while let Some(head) = self.exchange.next_interim() {
+            self.telling = head;
+            ready!(self.poll_told(cx))?;
+        }
+        // The response may have waited for this, and the library has asked for it already.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(()))
     }
 
     /// Checks what was read into `buf` after `start`, and keeps what may not go on yet.
@@ -265,6 +300,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_told(cx))?;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.written(cx, written)
     }
@@ -275,6 +311,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_told(cx))?;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.written(cx, written)
     }
@@ -284,9 +321,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     }
 
     /// The library flushes after the last byte of a response, and may not read again before it is
-    /// woken: so here the idle time-out starts, and what was held for an upgrade is looked at.
+    /// woken: so here the idle time-out starts, and what was held for an upgrade is looked at. It
+    /// flushes each time it runs, as soon as its own buffer is empty: so here interim responses go out.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_tell(cx))?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         if matches!(this.mode, Mode::Holding) && this.is_answered() {
             this.resume();

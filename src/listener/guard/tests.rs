@@ -78,7 +78,7 @@ fn library_reads(stream: &[u8]) -> Vec<(String, Vec<u8>)> {
             let line = format!("{} {}", request.method(), request.uri());
             let body = request.into_body().collect().await?.to_bytes().to_vec();
             seen.lock().unwrap().push((line, body));
-            Ok::<_, hyper::Error>(http::Response::new(Empty::<bytes::Bytes>::new()))
+            Ok::<_, hyper::Error>(http::Response::new(Empty::<Bytes>::new()))
         });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);
         let _ = tokio::time::timeout(Duration::from_secs(1), connection).await;

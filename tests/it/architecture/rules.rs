@@ -51,7 +51,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule { who: Who::Only(&["l1"]), modules: &["l2", "origin", "bus", "coalesce"], why: APART, ..NOTHING },
     Rule { who: Who::Only(&["l2"]), modules: &["l1", "origin", "bus", "coalesce"], why: APART, ..NOTHING },
-    Rule { who: Who::Only(&["origin"]), modules: &["l1", "l2", "bus", "coalesce"], why: APART, ..NOTHING },
+    Rule { who: Who::Only(&["origin"]), modules: &["l1", "l2", "bus", "coalesce", "listener"], why: APART, ..NOTHING },
+    Rule { who: Who::Only(&["listener"]), modules: &["l1", "l2", "bus", "coalesce", "origin"], why: APART, ..NOTHING },
     Rule { who: Who::Only(&["bus"]), modules: &["l1", "l2", "origin", "coalesce"], why: APART, ..NOTHING },
     Rule { who: Who::Only(&["coalesce"]), modules: &["l1", "l2", "origin", "bus"], why: APART, ..NOTHING },
     Rule {

@@ -1,4 +1,4 @@
-//! Bytes on their way: pipelining, uploads with back-pressure, event streams, interim responses.
+//! Bytes on their way: pipelining, uploads with back-pressure, event streams.
 
 use std::time::Duration;
 
@@ -152,20 +152,6 @@ async fn an_event_stream_outlives_the_time_limit_of_an_exchange() {
     assert!(plain.rest().await.is_err());
     stream.send("data: 2\n\n");
     events.expect("data: 2\n\n").await;
-}
-
-#[tokio::test]
-async fn interim_responses_are_ignored_and_the_final_one_is_stored() {
-    let (origin, proxy) = start("").await;
-    let interim =
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\nCache-Control: no-store\r\n\r\n";
-    let last = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nhello";
-    origin.raw("/a", |s| s.send(format!("{interim}{last}")));
-    for _ in 0..2 {
-        let answer = proxy.client().get("/a").send().await;
-        assert_eq!((answer.status, answer.text(), answer.header("link")), (200, "hello", None));
-    }
-    assert_eq!(origin.hits("/a"), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,38 @@
+//! Interim responses (RFC 9110 section 15.2): handed over while the response is awaited.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, StatusCode};
+
+use super::upload::Outgoing;
+
+/// What a caller does with each interim response to its request: put it into the request's
+/// extensions, and [`Origin::send`](super::Origin::send) calls it with status and fields.
+///
+/// It runs in the task of the origin's connection, before the response head is known, so it must
+/// not wait. It sees every 1xx but 101, which is final (RFC 9110 section 15.2.2). An interim
+/// response that is not HTTP or too large for the library fails the exchange like any such head:
+/// nobody could tell where the next one begins.
+#[derive(Clone)]
+pub struct OnInterim(Arc<Tell>);
+
+type Tell = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
+
+impl OnInterim {
+    /// Calls `tell` for each interim response.
+    pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// Has the library call this for what comes back on `request`.
+    pub(super) fn listen(self, request: &mut Request<Outgoing>) {
+        hyper::ext::on_informational(request, move |response| (self.0)(response.status(), response.headers()));
+    }
+}
+
+impl fmt::Debug for OnInterim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnInterim")
+    }
+}
