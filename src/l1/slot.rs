@@ -61,9 +61,12 @@ impl Slot {
         Self { variants, uncacheable_until, useful_for }
     }
 
-    /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1).
+    /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
+    /// the most recent in the language that it likes best.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        self.variants.iter().find(|entry| entry.selecting().matches(request))
+        let matching = self.variants.iter().find(|entry| entry.selecting().matches(request));
+        let speaking = |entry: &&Arc<Entry>| entry.selecting().speaks(&entry.content().headers, request);
+        matching.or_else(|| self.variants.iter().find(speaking))
     }
 
     /// Every variant, the most recent first.

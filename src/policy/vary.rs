@@ -1,9 +1,10 @@
 //! Which request fields select a stored response (RFC 9111 section 4.1).
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap, HeaderName, VARY};
 use smallvec::SmallVec;
 
 /// What a response varies on.
@@ -61,11 +62,17 @@ impl Selecting {
     /// Whether another request would have selected the same. Allocates nothing if no field needs
     /// normalising.
     pub fn matches(&self, request: &HeaderMap) -> bool {
-        self.names.iter().zip(&self.values).all(|(name, stored)| match (stored, request.get(name)) {
-            (None, None) => true,
-            (Some(stored), Some(_)) => normalised(name, request).is_some_and(|value| *stored == *value),
-            _ => false,
-        })
+        self.fields().all(|(name, stored)| same(name, stored, request))
+    }
+
+    /// Whether the stored response is in the language that another request likes best, and matches in
+    /// every other selecting field. RFC 9110 section 12.5.4 leaves the choice to the server; the one
+    /// language that is liked best, and that the origin has sent before, is what it would send again.
+    pub fn speaks(&self, response: &HeaderMap, request: &HeaderMap) -> bool {
+        let Some(language) = only_language(response) else { return false };
+        self.names.contains(&ACCEPT_LANGUAGE)
+            && favourite(request).is_some_and(|range| covers(&range, language))
+            && self.fields().all(|(name, stored)| *name == ACCEPT_LANGUAGE || same(name, stored, request))
     }
 
     /// The fields.
@@ -83,6 +90,54 @@ impl Selecting {
         let (names, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
         Self { names: names.into(), values: values.into() }
     }
+}
+
+/// Whether a request has in this field what was stored.
+fn same(name: &HeaderName, stored: Option<&Bytes>, request: &HeaderMap) -> bool {
+    match (stored, request.get(name)) {
+        (None, None) => true,
+        (Some(stored), Some(_)) => normalised(name, request).is_some_and(|value| *stored == *value),
+        _ => false,
+    }
+}
+
+/// The language of a response, if it is in exactly one.
+fn only_language(response: &HeaderMap) -> Option<&[u8]> {
+    let mut fields = response.get_all(CONTENT_LANGUAGE).iter();
+    let (first, more) = (fields.next()?.as_bytes().trim_ascii(), fields.next());
+    (more.is_none() && !first.is_empty() && memchr::memchr(b',', first).is_none()).then_some(first)
+}
+
+/// The language range that a request likes better than every other, in lower case.
+fn favourite(request: &HeaderMap) -> Option<Vec<u8>> {
+    let members = request.get_all(ACCEPT_LANGUAGE).iter().flat_map(|field| field.as_bytes().split(|&b| b == b','));
+    let mut best: Option<(Vec<u8>, f32)> = None;
+    let mut tied = false;
+    for member in members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
+        let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+        let range = parts.next()?.to_ascii_lowercase();
+        let weight = parts.next().map_or(Some(1.0), weight)?;
+        match best.as_ref().map_or(Ordering::Greater, |(_, most)| weight.total_cmp(most)) {
+            Ordering::Less => {}
+            // No order is given among equals.
+            Ordering::Equal => tied = true,
+            Ordering::Greater => (best, tied) = (Some((range, weight)), false),
+        }
+    }
+    best.filter(|(range, weight)| !tied && *weight > 0.0 && range != b"*").map(|(range, _)| range)
+}
+
+/// RFC 9110 section 12.4.2. What is no weight makes the whole field one that nobody can read.
+fn weight(parameter: &[u8]) -> Option<f32> {
+    let text = std::str::from_utf8(parameter).ok()?.to_ascii_lowercase();
+    let weight: f32 = text.strip_prefix("q=")?.parse().ok()?;
+    (0.0..=1.0).contains(&weight).then_some(weight)
+}
+
+/// RFC 4647 section 3.3.1: a range covers a tag that it equals or that continues it after a hyphen.
+fn covers(range: &[u8], tag: &[u8]) -> bool {
+    let Some((start, rest)) = tag.split_at_checked(range.len()) else { return false };
+    start.eq_ignore_ascii_case(range) && matches!(rest.first(), None | Some(b'-'))
 }
 
 /// The value of a field in the form that is compared: several fields joined, white space around
@@ -195,5 +250,25 @@ mod tests {
     #[test]
     fn a_star_names_nothing() {
         assert!(Vary::of(&map(&[("vary", "*")])).names().is_empty());
+    }
+
+    #[test]
+    fn a_response_in_the_language_liked_best_is_selected_and_no_other() {
+        let names = [ACCEPT_LANGUAGE, HeaderName::from_static("foo")];
+        let stored = Selecting::new(&names, &map(&[("accept-language", "en, de"), ("foo", "1")]));
+        let german = map(&[("content-language", "de")]);
+        let ask = |value| map(&[("accept-language", value), ("foo", "1")]);
+        for liked in ["fr;q=0.5, de;q=1.0", "de", "DE, en;q=0.9", "*;q=0.1,de"] {
+            assert!(stored.speaks(&german, &ask(liked)), "{liked}");
+        }
+        for other in ["fr, de;q=0.9", "de, en", "*", "de;q=0", "d", "de-CH", "de;level=1", "de;q=nan", "de;q=2", ""] {
+            assert!(!stored.speaks(&german, &ask(other)), "{other}");
+        }
+        assert!(stored.speaks(&map(&[("content-language", "de-CH")]), &ask("de")), "a range covers its kind");
+        assert!(!stored.speaks(&map(&[("content-language", "de, en")]), &ask("de")), "a mixed response");
+        assert!(!stored.speaks(&map(&[]), &ask("de")), "one that does not say");
+        assert!(!stored.speaks(&german, &map(&[("accept-language", "de"), ("foo", "2")])), "another field differs");
+        let plain = Selecting::new(&names[1..], &map(&[("foo", "1")]));
+        assert!(!plain.speaks(&german, &ask("de")), "it does not vary on languages");
     }
 }
