@@ -1,15 +1,21 @@
 //! The cache key: which requests share stored responses. Pure.
 //!
 //! A key is one byte string: the length of the URL, the URL (scheme, host, path, query after the
-//! route's query rules), the method class, and the length-prefixed values of the header fields
-//! and cookies that the route puts into the key. It is compared byte by byte on every hit, so a
-//! hash collision can never mix up two resources.
+//! route's query rules), the method class, the length-prefixed values of the header fields and
+//! cookies that the route puts into the key, and for a method that is looked up by its body, that
+//! [`Content`]. It is compared byte by byte on every hit, so a hash collision can never mix up two
+//! resources.
+
+mod content;
+pub mod json;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
 
 use http::header::{COOKIE, HeaderMap, HeaderName};
 use smallvec::SmallVec;
+
+pub use content::{BodyRule, Content, json as json_of};
 
 /// Which parts of a request beyond scheme, host and path a route puts into the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct KeyRules {
     pub headers: Vec<HeaderName>,
     /// Cookies whose values are part of the key.
     pub cookies: Vec<String>,
+    /// Methods that are looked up with their body in the key; `None` for GET and HEAD alone.
+    pub body: Option<BodyRule>,
 }
 
 /// Which query parameters are part of the key. Names may end in `*`.
@@ -63,6 +71,10 @@ impl QueryRule {
 pub enum MethodClass {
     /// GET, and HEAD answered from a stored GET.
     Get = b'G' as isize,
+    /// POST on a route that keys it by its body. Never shared with GET: the same URL means another thing.
+    Post = b'P' as isize,
+    /// QUERY on such a route.
+    Query = b'Q' as isize,
 }
 
 /// What a key is made of.
@@ -92,18 +104,22 @@ pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: 
     key[..LENGTH_BYTES].copy_from_slice(&url_length.to_be_bytes());
     key.push(class as u8);
     for name in &rules.headers {
-        let mut values = headers.get_all(name).iter();
-        let first = values.next();
-        push_part(&mut key, first.map(http::HeaderValue::as_bytes));
-        for value in values {
-            push_part(&mut key, Some(value.as_bytes()));
-        }
-        key.push(b';');
+        push_field(&mut key, headers, name);
     }
     for name in &rules.cookies {
         push_part(&mut key, cookie(headers, name));
     }
     key
+}
+
+fn push_field(key: &mut KeyBuffer, headers: &HeaderMap, name: &HeaderName) {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    push_part(key, first.map(http::HeaderValue::as_bytes));
+    for value in values {
+        push_part(key, Some(value.as_bytes()));
+    }
+    key.push(b';');
 }
 
 /// The URL part of the key that a request for `target` would have: what a purge by URL names.

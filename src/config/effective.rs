@@ -137,6 +137,12 @@ fn key(key: &KeyRules) -> Value {
         "sort_query": key.sort_query,
         "headers": texts(&key.headers),
         "cookies": key.cookies,
+        "body": key.body.as_ref().map(|body| json!({
+            "methods": texts(&body.methods),
+            "max_size": show_size(body.max_size as u64),
+            "normalise_json": body.normalise_json,
+            "graphql": body.graphql,
+        })),
     })
 }
 

@@ -13,7 +13,7 @@ use super::model::{LogFormat, RuntimeModel};
 use super::reader::{Field, Found, Keys, Node, Place, Setting, section, section_schema};
 use super::shapes::{QueryChoice, StatusLifetimes};
 use super::text::{
-    AccessLog, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl, RouteHost,
+    AccessLog, BodyMethod, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl, RouteHost,
     RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
@@ -203,6 +203,22 @@ section! {
         headers: List<HeaderName> = Vec::new(),
         /// Cookies whose values are part of the key.
         cookies: List<CookieName> = Vec::new(),
+        /// Methods that are looked up with their body in the key. Without this section only GET and HEAD are looked up.
+        body: KeyBody,
+    }
+}
+
+section! {
+    /// Methods that are looked up with their body in the key.
+    KeyBody {
+        /// "QUERY", "POST" or both. Naming POST says that the POSTs of this route only ask: they share fetches and stored responses, and may be sent again to refresh one.
+        methods: List<BodyMethod> => "methods = [\"QUERY\"]",
+        /// The largest body that is looked up; requests with a larger one go to the origin.
+        max_size: Bytes<1, MIB> = Bytes(64 * KIB),
+        /// Whether JSON bodies that differ in white space, escapes and the order of members only have one key.
+        normalise_json: bool = false,
+        /// Whether bodies are GraphQL requests, of which only queries are looked up: mutations, subscriptions and whatever is not clear go to the origin.
+        graphql: bool = false,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod age;
 pub mod directives;
 pub mod fields;
 pub mod freshness;
+pub mod graphql;
 pub mod invalidation;
 pub mod ranges;
 pub mod request;
@@ -14,6 +15,8 @@ pub mod validation;
 pub mod vary;
 
 use std::time::Duration;
+
+use http::Method;
 
 /// What a route adds to, or overrides in, RFC 9111.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,4 +42,7 @@ pub struct Rules {
     pub respect_client_cache_control: bool,
     /// Whether responses with `Set-Cookie` may be stored; the field is removed from the stored copy.
     pub store_set_cookie: bool,
+    /// Methods other than GET and HEAD that are looked up, with the body as a part of the key. The
+    /// configuration says of each that it only asks.
+    pub by_body: Vec<Method>,
 }
