@@ -13,8 +13,8 @@ use super::model::{LogFormat, RuntimeModel};
 use super::reader::{Field, Found, Keys, Node, Place, Setting, section, section_schema};
 use super::shapes::{QueryChoice, StatusLifetimes};
 use super::text::{
-    AccessLog, BodyMethod, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl, RouteHost,
-    RoutePath,
+    AccessLog, BodyMethod, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl,
+    RouteHost, RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
 

@@ -93,7 +93,9 @@ impl Proxy {
             route.cache.as_deref().map(|policy| &policy.key)
         };
         let get = rules(&Method::GET);
-        let mut urls = SmallVec::from_iter([get.map_or_else(|| key::url(target, &KeyRules::default()), |rules| key::url(target, rules))]);
+        let mut urls = SmallVec::from_iter([
+            get.map_or_else(|| key::url(target, &KeyRules::default()), |rules| key::url(target, rules))
+        ]);
         for body in site.policies().filter_map(|policy| policy.key.body.as_ref()) {
             for rules in body.methods.iter().filter_map(rules) {
                 let url = key::url(target, rules);

@@ -86,7 +86,8 @@ pub fn json<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<Json<'a>> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else { return None };
     let essence = only.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    let is_json = essence == b"application/json" || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
+    let is_json =
+        essence == b"application/json" || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
     if !is_json || headers.contains_key(CONTENT_ENCODING) {
         return None;
     }

@@ -3,10 +3,10 @@
 //! A server may close an idle connection at the very moment a request is written to it. Then,
 //! and only then, the request is sent once more, on a fresh connection (RFC 9112 section 9.3.1).
 
-use http::{Method, Request};
 use super::link::{Link, Lost};
 use super::upload::Outgoing;
 use crate::reason::OriginFault;
+use http::{Method, Request};
 
 /// A copy of `request` for a second attempt, if there may be one after bytes were written: the
 /// method is idempotent (RFC 9110 section 9.2.2), its body, if any, is at hand, and `link` is one

@@ -84,8 +84,7 @@ fn demand(rules: &Rules, headers: &HeaderMap) -> Result<Demand, Reason> {
 const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 /// Fields that mean something else, or nothing, for POST (RFC 9110 sections 13.1 and 14.2): only the
 /// origin can answer them.
-const CONDITIONS: [HeaderName; 6] =
-    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
+const CONDITIONS: [HeaderName; 6] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 
 /// Judges a request whose method the route looks up by its body.
 fn judge_by_body(rules: &Rules, method: &Method, headers: &HeaderMap) -> RequestVerdict {

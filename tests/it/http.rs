@@ -1,5 +1,6 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod by_body;
 mod interim;
 mod ranges;
 mod stored;

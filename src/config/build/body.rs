@@ -40,7 +40,9 @@ pub(super) fn check_methods(cache: Option<&Switch<raw::Cache>>, matcher: &Matche
             faults.add(found.place.value, message, "add it to the methods of the route, or remove it here");
         }
     }
-    if let Some(again) = named.value.iter().enumerate().find_map(|(index, found)| repeated(&named.value[..index], found)) {
+    if let Some(again) =
+        named.value.iter().enumerate().find_map(|(index, found)| repeated(&named.value[..index], found))
+    {
         let message = format!("{}: {:?} is named twice", again.place.path, again.value.text());
         faults.add(again.place.value, message, "remove one of them");
     }
