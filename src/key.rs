@@ -28,6 +28,8 @@ pub struct KeyRules {
     pub headers: Vec<HeaderName>,
     /// Cookies whose values are part of the key.
     pub cookies: Vec<String>,
+    /// Whether `No-Vary-Search` of responses counts: a look-up that finds nothing tries other queries.
+    pub no_vary_search: bool,
     /// Methods that are looked up with their body in the key; `None` for GET and HEAD alone.
     pub body: Option<BodyRule>,
 }
@@ -206,6 +208,27 @@ pub fn url_of(key: &[u8]) -> &str {
     url.unwrap_or_default()
 }
 
+/// The query in the URL part of a key's bytes.
+pub fn query_of(key: &[u8]) -> Option<&str> {
+    Some(url_of(key).split_once('?')?.1)
+}
+
+/// The same key with another query in its URL part; `None` if it is no key.
+pub fn with_query(key: &[u8], query: Option<&str>) -> Option<KeyBuffer> {
+    let url = url_of(key);
+    let rest = key.get(LENGTH_BYTES + url.len()..)?;
+    let path = url.split('?').next().unwrap_or_default();
+    let length = path.len() + query.map_or(0, |query| 1 + query.len());
+    let mut other = KeyBuffer::from_slice(&u32::try_from(length).ok()?.to_be_bytes());
+    other.extend_from_slice(path.as_bytes());
+    if let Some(query) = query {
+        other.push(b'?');
+        other.extend_from_slice(query.as_bytes());
+    }
+    other.extend_from_slice(rest);
+    Some(other)
+}
+
 /// A finished key.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Key(Arc<[u8]>);
@@ -276,6 +299,17 @@ mod tests {
         assert_eq!(url(&with(QueryRule::Allow(vec!["q".into()]), false), "utm_x=1&q=2"), "/?q=2");
         assert_eq!(url(&with(QueryRule::Ignore, false), "q=2"), "/");
         assert_eq!(url(&with(QueryRule::All, false), ""), "/?");
+    }
+
+    #[test]
+    fn the_query_of_a_key_can_be_replaced_and_nothing_else_changes() {
+        let rules = KeyRules { headers: vec![HeaderName::from_static("x-a")], ..KeyRules::default() };
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_static("?1"))]);
+        let with = |query| key("h", "/a", query, &rules, &headers);
+        for (from, to) in [(None, Some("b=1")), (Some("b=1"), None), (Some("b=1?"), Some("")), (Some(""), Some("c"))] {
+            assert_eq!(query_of(with(from).as_bytes()), from);
+            assert_eq!(with_query(with(from).as_bytes(), to).unwrap().as_slice(), with(to).as_bytes());
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn url(text: &str) -> Pattern {
 }
 
 fn subject<'a>(url: &'a str, tags: &'a [Tag]) -> Subject<'a> {
-    Subject { url, route: "api", tags }
+    Subject { url, route: "api", tags, any_query: false }
 }
 
 #[test]

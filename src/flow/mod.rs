@@ -24,6 +24,7 @@ mod record;
 mod refresh;
 mod respond;
 mod revalidate;
+mod search;
 mod share;
 mod site;
 mod upload;
@@ -165,9 +166,16 @@ impl Proxy {
                 return Box::pin(self.pass_unsafe(visit, route, Reason::UnsafeMethod)).await;
             }
         };
-        let key = visit.key(&policy);
+        let mut key = visit.key(&policy);
         let now = visit.started;
-        match self.look_up(visit, &key, &demand) {
+        let mut found = self.look_up(visit, &key, &demand);
+        if policy.key.no_vary_search
+            && matches!(found, LookUp::Forward(..))
+            && let Some(equivalent) = self.look_up_equivalent(visit, &key, &demand)
+        {
+            (key, found) = equivalent;
+        }
+        match found {
             LookUp::Fresh(entry) => {
                 if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
                     self.refresh(visit, &route, &policy, &Key::new(&key), &entry);

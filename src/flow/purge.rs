@@ -95,10 +95,13 @@ impl Proxy {
         Some(self.l1.sweep(now, !soft, matches))
     }
 
-    /// The keys of the patterns, if each names one URL whose key has no header, cookie or body part.
+    /// The keys of the patterns, if each names one URL whose key has no header, cookie or body part, and
+    /// that no other URL stands for.
     fn plain_keys(&self, patterns: &[Pattern]) -> Option<Vec<Key>> {
         let site = self.site.load();
-        let parts = |key: &KeyRules| !key.headers.is_empty() || !key.cookies.is_empty() || key.body.is_some();
+        let parts = |key: &KeyRules| {
+            !key.headers.is_empty() || !key.cookies.is_empty() || key.body.is_some() || key.no_vary_search
+        };
         let keyed = site.policies().any(|policy| parts(&policy.key));
         let key = |pattern: &Pattern| match pattern {
             Pattern::Url(url) if !keyed => Some(Key::of_url(url, MethodClass::Get)),

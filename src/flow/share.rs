@@ -141,6 +141,7 @@ impl Fetch {
             proxy.l1.retain(&self.key, proxy.clock.now(), |kept| !std::ptr::eq(kept, &raw const *entry));
             return Err(Reason::Invalidated);
         }
+        self.learn(&self.key, &entry);
         Ok(entry)
     }
 
@@ -169,6 +170,7 @@ impl Fetch {
     pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
         let now = self.proxy.clock.now();
         let _ = self.proxy.l1.store(&self.key, entry, now);
+        self.learn(&self.key, entry);
         let content = entry.content();
         let head = Head {
             status: content.status,

@@ -9,6 +9,7 @@ pub mod invalidation;
 pub mod ranges;
 pub mod request;
 pub mod reuse;
+pub mod search;
 pub mod storability;
 pub mod tags;
 pub mod validation;

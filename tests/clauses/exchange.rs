@@ -160,7 +160,7 @@ impl Exchange {
     ) -> String {
         let request = map(request);
         let demand = match judge_request(&self.rules, &Method::GET, &request) {
-            RequestVerdict::Lookup(demand) => demand,
+            RequestVerdict::Lookup(demand) | RequestVerdict::LookupByBody(demand) => demand,
             RequestVerdict::Pass(reason) => return format!("passed: {reason}"),
             RequestVerdict::Unsafe => return "unsafe".to_owned(),
         };

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -177,9 +179,9 @@ fn spell(value: &Value, choices: &mut impl Iterator<Item = u8>, out: &mut String
 fn spell_text(text: &str, choices: &mut impl Iterator<Item = u8>, out: &mut String) {
     out.push('"');
     for character in text.chars() {
-        if choices.next().unwrap_or_default() % 3 == 0 {
+        if choices.next().unwrap_or_default().is_multiple_of(3) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
             let quoted = Value::from(character.to_string()).to_string();
