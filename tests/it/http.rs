@@ -3,6 +3,7 @@
 mod by_body;
 mod interim;
 mod ranges;
+mod search;
 mod stored;
 mod streaming;
 mod trailers;
