@@ -123,7 +123,7 @@ pub(super) async fn take_in(visit: &mut Visit, policy: &CachePolicy) -> Result<(
     if rule.graphql && !graphql::is_query(json.as_ref()) {
         return Err(Reason::NotAQuery);
     }
-    visit.content = Some(Content::new(&visit.parts.method, bytes.clone(), json.as_ref(), rule));
+    visit.content = Some(Box::new(Content::new(&visit.parts.method, bytes.clone(), json.as_ref(), rule)));
     visit.body = None;
     Ok(())
 }

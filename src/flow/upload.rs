@@ -25,7 +25,7 @@ impl UploadFault {
 }
 
 /// Watches `body` for the client's fault.
-pub(super) fn watch(body: Option<Replay<Incoming>>) -> (RequestBody, UploadFault) {
+pub(super) fn watch(body: Option<Box<Replay<Incoming>>>) -> (RequestBody, UploadFault) {
     let fault = UploadFault::default();
     let body = body
         .map_or(RequestBody::Empty, |body| RequestBody::Streaming(Box::pin(Watched { body, fault: fault.clone() })));
@@ -33,7 +33,7 @@ pub(super) fn watch(body: Option<Replay<Incoming>>) -> (RequestBody, UploadFault
 }
 
 struct Watched {
-    body: Replay<Incoming>,
+    body: Box<Replay<Incoming>>,
     fault: UploadFault,
 }
 

@@ -22,9 +22,9 @@ pub(super) struct Visit {
     /// Method, target and fields as the client sent them.
     pub(super) parts: Parts,
     /// The body, unless it is known to be empty.
-    pub(super) body: Option<Replay<Incoming>>,
+    pub(super) body: Option<Box<Replay<Incoming>>>,
     /// The body as a part of the key, where the route has it so; `body` is then empty.
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<Box<Content>>,
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
     /// Whether the peer is a proxy whose word on the client is taken.
@@ -42,7 +42,7 @@ pub(super) struct Visit {
 impl Visit {
     pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, started: Moment, site: Arc<Site>) -> Self {
         let (parts, body) = request.into_parts();
-        let body = (!body.is_end_stream()).then(|| Replay::new(body));
+        let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
         Self { parts, body, content: None, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
     }
@@ -87,7 +87,7 @@ impl Visit {
 
     /// The key by the rules of a route.
     pub(super) fn key(&self, policy: &CachePolicy) -> KeyBuffer {
-        let class = self.content.as_ref().map_or(MethodClass::Get, Content::class);
+        let class = self.content.as_ref().map_or(MethodClass::Get, |content| content.class());
         let mut key = key::build(self.target(), class, &policy.key, &self.parts.headers);
         if let Some(content) = &self.content {
             content.push(&mut key, &self.parts.headers);

@@ -34,7 +34,7 @@ impl Searches {
         let variances = Cache::builder()
             .name("l1-variances")
             .max_capacity(max_bytes / SHARE / 2)
-            .weigher(|key: &Box<[u8]>, known: &Arc<[Variance]>| weight(key.len() + known.len() * OVERHEAD))
+            .weigher(|key, known: &Arc<[Variance]>| weight(key.len() + known.len() * OVERHEAD))
             .build_with_hasher(ahash::RandomState::new());
         let places = Cache::builder()
             .name("l1-places")
