@@ -20,7 +20,7 @@ const OVERHEAD: usize = 256;
 /// What the responses of paths have said, and where they stand.
 pub(super) struct Searches {
     /// By key without query, the latest first.
-    variances: Cache<Box<[u8]>, Arc<[Variance]>, ahash::RandomState>,
+    variances: Cache<Arc<[u8]>, Arc<[Variance]>, ahash::RandomState>,
     /// By key with the query in its normal form.
     places: Cache<(Box<[u8]>, Variance), Key, ahash::RandomState>,
 }
@@ -34,7 +34,7 @@ impl Searches {
         let variances = Cache::builder()
             .name("l1-variances")
             .max_capacity(max_bytes / SHARE / 2)
-            .weigher(|key, known: &Arc<[Variance]>| weight(key.len() + known.len() * OVERHEAD))
+            .weigher(|key: &Arc<[u8]>, known: &Arc<[Variance]>| weight(key.len() + known.len() * OVERHEAD))
             .build_with_hasher(ahash::RandomState::new());
         let places = Cache::builder()
             .name("l1-places")
