@@ -137,6 +137,8 @@ fn string(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn asks(document: &str) -> bool {
@@ -207,6 +209,57 @@ mod tests {
             "a",
         ] {
             assert!(!asks(document), "{document}");
+        }
+    }
+
+    /// The document without its texts and comments, by another way of reading; `None` if one does not end.
+    fn bare(document: &str) -> Option<String> {
+        let (mut bare, mut rest) = (String::new(), document);
+        while let Some(at) = rest.find(['"', '#']) {
+            bare.push_str(&rest[..at]);
+            bare.push(' ');
+            rest = &rest[at..];
+            if rest.starts_with('#') {
+                rest = rest.find(['\n', '\r']).map_or("", |end| &rest[end..]);
+            } else if let Some(block) = rest.strip_prefix("\"\"\"") {
+                let unescaped = block.replace("\\\"\"\"", "....");
+                rest = &block[unescaped.find("\"\"\"")? + 3..];
+            } else {
+                let plain = rest[1..].replace("\\\\", "..").replace("\\\"", "..");
+                let end = plain.find(['"', '\n', '\r']).filter(|end| plain[*end..].starts_with('"'))?;
+                rest = &rest[end + 2..];
+            }
+        }
+        Some(bare + rest)
+    }
+
+    proptest! {
+        #[test]
+        fn no_soup_of_tokens_hides_an_operation_that_changes_something(
+            soup in prop::collection::vec(prop::sample::select(vec![
+                "{", "}", "{a}", "(", ")", "[", "]", "query", "mutation", "subscription", "fragment", "on", " a ", "\"",
+                "\"\"\"", "\\", "#", "\n", "\r", " ", ":", "$", "@", ",", "...", "{ a(b: \"", "\") }",
+            ]), 0..16),
+        ) {
+            let document = soup.concat();
+            if asks(&document) {
+                let bare = bare(&document).expect("every text ends");
+                let mut depth = 0_usize;
+                let mut outside = String::new();
+                for character in bare.chars() {
+                    match character {
+                        '{' | '(' | '[' => depth += 1,
+                        '}' | ')' | ']' => depth = depth.checked_sub(1).expect("brackets match"),
+                        other if depth == 0 => outside.push(other),
+                        _ => {}
+                    }
+                    if depth == 1 && "{([".contains(character) {
+                        outside.push(' ');
+                    }
+                }
+                let names = || outside.split(|c: char| !c.is_ascii_alphanumeric());
+                prop_assert!(names().all(|name| name != "mutation" && name != "subscription"), "{}", document);
+            }
         }
     }
 
