@@ -13,6 +13,7 @@ mod fetch;
 mod fill;
 mod flight;
 mod forward;
+mod head;
 mod hit;
 mod interim;
 mod lead;

@@ -161,6 +161,7 @@ async fn only_if_cached_never_asks_the_origin() {
     let cold = ask().send().await;
     assert_eq!((cold.status, origin.hits("/a")), (504, 0));
     says(&cold, "Millpond; detail=rejected");
+    assert_eq!(cold.header("proxy-status").as_deref(), Some("Millpond; error=proxy_internal_response"));
     proxy.client().get("/a").send().await;
     says(&ask().send().await, "Millpond; hit; ttl=60");
     assert_eq!(origin.hits("/a"), 1);
@@ -192,4 +193,20 @@ async fn age_counts_from_the_origin_and_date_stays_the_origins() {
     assert_eq!(proxy.client().get("/dated").send().await.header("date"), Some(date));
     assert_eq!(proxy.client().get("/plain").send().await.header("date"), Some(first));
     says(&proxy.client().get("/aged").send().await, "Millpond; hit; ttl=21");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_learns_that_it_was_by_this_proxy() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::start(&origin).route("hosts = ['known']").await;
+    let says = async |request: &str| {
+        let answer = String::from_utf8_lossy(&proxy.client().raw(request.as_bytes()).await).into_owned();
+        answer.lines().find_map(|line| line.strip_prefix("proxy-status: ")).unwrap_or_default().trim().to_owned()
+    };
+    let refused = says("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n").await;
+    assert!(refused.starts_with("Millpond; error=http_request_error; details="), "{refused}");
+    let nowhere = says("GET / HTTP/1.1\r\nHost: unknown\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(nowhere, "Millpond; error=destination_not_found");
+    let tunnel = says("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(tunnel, "Millpond; error=http_request_denied; details=\"connect\"");
 }
