@@ -1,5 +1,6 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod parts;
 mod ranges;
 mod stored;
 mod streaming;
