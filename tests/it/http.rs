@@ -1,6 +1,7 @@
 //! HTTP semantics end to end, over real sockets.
 
 mod interim;
+mod parts;
 mod ranges;
 mod stored;
 mod streaming;
