@@ -19,11 +19,10 @@ use crate::policy::validation::{self, Precondition};
 use crate::reason::OriginFault;
 
 use super::body::Body;
-use super::cache_status::CacheStatus;
+use super::cache_status::{CACHE_STATUS, CacheStatus};
 use super::flight::Head;
 use super::partial;
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 /// What a client may do when we are the ones who refuse: come back soon.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::Entry;
+use crate::entry::{self, Entry};
 use crate::policy::storability::ResponseVerdict;
 use crate::policy::vary::{Selecting, Vary};
 use crate::policy::{fields, validation};
@@ -35,6 +35,7 @@ impl Fetch {
             selecting: selecting.clone(),
             initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
             received: arrived.received,
+            ttl: judged.as_ref().ok().map(|storable| entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
             confirmed: true,
             not_stored: judged.as_ref().err().copied(),
             found: None,
