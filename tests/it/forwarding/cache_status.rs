@@ -220,7 +220,8 @@ async fn whoever_is_refused_learns_that_it_was_by_this_proxy() {
 #[tokio::test]
 async fn the_key_is_named_where_the_route_says_so_and_no_value_of_a_field() {
     let origin = Origin::start().await;
-    let rules = "jitter = 0.0, key = { show = true, headers = ['x-tenant'], cookies = ['region'], query = { deny = ['utm'] } }";
+    let rules =
+        "jitter = 0.0, key = { show = true, headers = ['x-tenant'], cookies = ['region'], query = { deny = ['utm'] } }";
     let proxy = Proxy::start(&origin).cache(rules).await;
     origin.on("/a", |r| for_a_minute(r).header("cache-status", "Inner; hit"));
     let ask = || proxy.client().get("/a?q=%22&utm=1").header("host", "h").header("x-tenant", "secret");
