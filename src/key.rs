@@ -28,6 +28,8 @@ pub struct KeyRules {
     pub headers: Vec<HeaderName>,
     /// Cookies whose values are part of the key.
     pub cookies: Vec<String>,
+    /// Whether `Cache-Status` names the key (RFC 9211 section 2.7).
+    pub show: bool,
     /// Whether `No-Vary-Search` of responses counts: a look-up that finds nothing tries other queries.
     pub no_vary_search: bool,
     /// Methods that are looked up with their body in the key; `None` for GET and HEAD alone.
@@ -227,6 +229,16 @@ pub fn with_query(key: &[u8], query: Option<&str>) -> Option<KeyBuffer> {
     }
     other.extend_from_slice(rest);
     Some(other)
+}
+
+/// A key as a string of RFC 8941: its URL, and the names of the fields and cookies that are part of
+/// it. Not their values, which may be secrets. `None` for a URL that no such string can hold.
+pub fn shown(url: &str, rules: &KeyRules) -> Option<String> {
+    let fields = rules.headers.iter().map(|name| format!(" field:{name}"));
+    let parts: String = fields.chain(rules.cookies.iter().map(|name| format!(" cookie:{name}"))).collect();
+    let text = format!("{url}{parts}");
+    let fits = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    fits.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// A finished key.

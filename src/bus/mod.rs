@@ -8,6 +8,7 @@
 mod fleet;
 mod follow;
 mod number;
+mod receipts;
 mod scripts;
 mod shared;
 mod table;
@@ -69,6 +70,9 @@ pub struct Record {
     /// Whether it only makes stale what it matches, rather than removing it.
     pub soft: bool,
 }
+
+/// The record that nothing survives.
+const EVERYTHING: Record = Record { pattern: Pattern::All, soft: false };
 
 /// What an entry is matched by.
 #[derive(Clone, Copy, Debug)]

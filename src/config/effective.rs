@@ -137,6 +137,7 @@ fn key(key: &KeyRules) -> Value {
         "sort_query": key.sort_query,
         "headers": texts(&key.headers),
         "cookies": key.cookies,
+        "show": key.show,
         "no_vary_search": key.no_vary_search,
         "body": key.body.as_ref().map(|body| json!({
             "methods": texts(&body.methods),

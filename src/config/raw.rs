@@ -203,6 +203,8 @@ section! {
         headers: List<HeaderName> = Vec::new(),
         /// Cookies whose values are part of the key.
         cookies: List<CookieName> = Vec::new(),
+        /// Whether Cache-Status names the key: its URL, and which fields and cookies are part of it. For debugging.
+        show: bool = false,
         /// Whether a response that says by No-Vary-Search that it is good for other queries answers those as well.
         no_vary_search: bool = false,
         /// Methods that are looked up with their body in the key. Without this section only GET and HEAD are looked up.

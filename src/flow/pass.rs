@@ -32,9 +32,11 @@ impl Proxy {
         let why = Forwarded::by_reason(reason);
         let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
         let (body, upload) = upload::watch(visit.body.take());
+        let began = (self.log.applied(), self.clock.now());
         let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
         let answer = match exchange(&route, request).await {
             Ok(response) => {
+                self.learn_from_head(visit, &route, reason, began, &response).await;
                 let status = status.forwarded(why, Some(response.status()));
                 let mut response = respond::direct(&visit.parts, response, status);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {

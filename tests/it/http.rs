@@ -2,6 +2,7 @@
 
 mod by_body;
 mod interim;
+mod parts;
 mod ranges;
 mod search;
 mod stored;
