@@ -73,3 +73,49 @@ fn normal(key: &[u8], variance: &Variance) -> Option<Box<[u8]>> {
     let query = key::query_of(key).unwrap_or_default();
     Some(key::with_query(key, Some(&variance.normal(query)))?.as_slice().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::key::{KeyRules, MethodClass, Target};
+    use crate::policy::search::NO_VARY_SEARCH;
+
+    fn key(url: &str) -> Key {
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let target = Target { scheme: "http", host: "h", path, query };
+        Key::new(&key::build(target, MethodClass::Get, &KeyRules::default(), &HeaderMap::new()))
+    }
+
+    fn variance(field: &str) -> Variance {
+        Variance::of(&HeaderMap::from_iter([(NO_VARY_SEARCH, HeaderValue::from_str(field).unwrap())])).unwrap()
+    }
+
+    fn found(searches: &Searches, url: &str) -> Vec<String> {
+        let equivalents = searches.equivalents(key(url).as_bytes());
+        equivalents.into_iter().map(|(key, _)| key.path_and_query().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_hint_leads_from_any_query_of_the_same_meaning_on_the_same_path() {
+        let searches = Searches::new(1 << 20);
+        searches.learn(&key("/s?a=1&b=2"), &variance("params=(\"b\")"));
+        assert_eq!(found(&searches, "/s?a=1"), ["/s?a=1&b=2"]);
+        assert_eq!(found(&searches, "/s?b=3&a=1"), ["/s?a=1&b=2"]);
+        for other in ["/s?a=1&b=2", "/s?a=2", "/s", "/t?a=1", "/s/?a=1"] {
+            assert!(found(&searches, other).is_empty(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_path_remembers_the_latest_few_of_what_was_said() {
+        let searches = Searches::new(1 << 20);
+        for number in 0..10 {
+            searches.learn(&key(&format!("/s?p{number}=1")), &variance(&format!("params=(\"p{number}\")")));
+        }
+        assert_eq!(found(&searches, "/s"), ["/s?p9=1", "/s?p8=1", "/s?p7=1", "/s?p6=1"]);
+        searches.learn(&key("/s?p6=2"), &variance("params=(\"p6\")"));
+        assert_eq!(found(&searches, "/s"), ["/s?p6=2", "/s?p9=1", "/s?p8=1", "/s?p7=1"]);
+    }
+}
