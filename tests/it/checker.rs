@@ -268,7 +268,9 @@ async fn an_instance_that_is_cut_off_serves_what_was_purged_for_max_unsynced_at_
         set("new");
         let purge = one.admin().ask("POST", "/purge").header("content-type", "application/json");
         let purged = Instant::now();
-        assert_eq!(purge.body(format!("{{\"url\": \"http://h{path}\"}}")).send().await.status, 202);
+        let status = purge.body(format!("{{\"url\": \"http://h{path}\"}}")).send().await.status;
+        // After `max_unsynced` without a word it is waited for no longer.
+        assert!(status == 202 || round == 3 && status == 200, "{status} in round {round}");
         loop {
             let after = purged.elapsed();
             if ask().await != "old" {
