@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, Heade
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::policy::ranges::{self, RangeRequest};
+use crate::policy::ranges::{self, ContentRange, RangeRequest};
 use crate::policy::validation;
 
 use super::body::Body;
@@ -55,7 +55,7 @@ fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<B
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
     let mut response = partial(shown.headers, body);
-    response.headers_mut().insert(CONTENT_RANGE, ranges::content_range(range, length));
+    response.headers_mut().insert(CONTENT_RANGE, ContentRange { range: range.clone(), complete: Some(length) }.to_value());
     response
 }
 
