@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::model::{
-    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RedisConfig, RouteConfig,
-    RangeFetch, RuntimeModel, Secret, SecretSource,
+    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RangeFetch, RedisConfig,
+    RouteConfig, RuntimeModel, Secret, SecretSource,
 };
 use super::units::{show_duration, show_size};
 use crate::key::{KeyRules, QueryRule};

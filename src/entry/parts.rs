@@ -126,7 +126,11 @@ impl Parts {
 
     /// These and no others.
     pub fn alone(self) -> Joined {
-        if self.complete.is_some() && self.missing().is_none() { Joined::Whole(self.into_whole()) } else { Joined::Parts(self) }
+        if self.complete.is_some() && self.missing().is_none() {
+            Joined::Whole(self.into_whole())
+        } else {
+            Joined::Parts(self)
+        }
     }
 
     /// These, which came later, with those stored before, as far as they belong together; at most `limit`

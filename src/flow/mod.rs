@@ -9,6 +9,7 @@
 mod answer;
 mod body;
 mod cache_status;
+mod complete;
 mod fetch;
 mod fill;
 mod flight;
@@ -17,6 +18,7 @@ mod hit;
 mod interim;
 mod lead;
 mod partial;
+mod parts;
 mod pass;
 mod purge;
 mod record;
@@ -169,13 +171,23 @@ impl Proxy {
             }
             LookUp::StaleAccepted(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleAccepted),
             LookUp::OriginDown(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleIfError),
-            LookUp::Forward(..) | LookUp::HitForMiss if demand.only_if_cached => Answer::only_if_cached(route),
+            LookUp::Part(hit) => {
+                if hit.outcome == Outcome::StaleWhileRevalidate {
+                    self.refresh_parts(visit, &route, &policy, &Key::new(&key), &hit.parts);
+                }
+                self.hit_part(visit, route, *hit)
+            }
+            LookUp::Forward(..) | LookUp::HitForMiss | LookUp::TooLarge if demand.only_if_cached => {
+                Answer::only_if_cached(route)
+            }
             LookUp::HitForMiss => {
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
             }
+            LookUp::TooLarge => Box::pin(self.fill_too_large(visit, route, policy, Key::new(&key), demand)).await,
             LookUp::Forward(stored, why) => {
-                let cause = Cause::Client(demand.clone());
-                let miss = fill::Miss { key: Key::new(&key), policy, demand, stored, why, cause };
+                let (key, cause) = (Key::new(&key), Cause::Client(demand.clone()));
+                let scope = self.scope(visit, &policy, &key, stored.as_ref(), false);
+                let miss = fill::Miss { key, policy, demand, stored, why, cause, scope };
                 Box::pin(self.fill(visit, route, miss)).await
             }
         }

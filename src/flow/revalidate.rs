@@ -29,6 +29,7 @@ impl Fetch {
             tags: self.tags(&headers),
             headers,
             length: Some(content.body.len() as u64),
+            part: None,
             selecting: stored.selecting().clone(),
             initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
             received: arrived.received,

@@ -24,7 +24,7 @@ use super::flight::{Filling, Head, Landing, Leader};
 use super::respond;
 
 /// Bytes that the origin may be ahead of the fastest reader once a body is too large to keep.
-const READ_AHEAD: usize = 256 * 1024;
+pub(super) const READ_AHEAD: usize = 256 * 1024;
 
 impl Fetch {
     /// Streams a storable response to everybody who waits, and stores it when it is whole.
@@ -55,7 +55,7 @@ impl Fetch {
         Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), name, provenance)
     }
 
-    fn head(
+    pub(super) fn head(
         &self,
         parts: &mut http::response::Parts,
         body: &ResponseBody,
@@ -70,6 +70,7 @@ impl Fetch {
             status: parts.status,
             headers: std::mem::take(&mut parts.headers),
             length: body.size_hint().exact(),
+            part: None,
             selecting: self.selecting(storable),
             tags,
             initial_age: storable.lifetimes.initial_age,
@@ -87,7 +88,12 @@ impl Fetch {
     /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
     /// whoever has the whole body shall find it stored. `None` if the body broke off or nobody needs
     /// it any more.
-    async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Option<Landing> {
+    pub(super) async fn pump(
+        &self,
+        mut filling: Filling,
+        mut body: ResponseBody,
+        mut to_store: bool,
+    ) -> Option<Landing> {
         let mut last = Bytes::new();
         while let Some(frame) = body.frame().await {
             let chunk = match frame.map(http_body::Frame::into_data) {
@@ -120,7 +126,7 @@ impl Fetch {
 
     /// The body turns out too large to be stored: nobody, here or elsewhere, waits for it to end.
     fn give_up(&self) {
-        self.mark_uncacheable();
+        self.mark_too_large(None);
         self.disband(self.proxy.hit_for_miss_ttl);
     }
 
@@ -174,6 +180,7 @@ impl Fetch {
             status: content.status,
             headers: content.headers.clone(),
             length: Some(content.body.len() as u64),
+            part: None,
             selecting: entry.selecting().clone(),
             tags: entry.tags().to_vec(),
             initial_age: entry.age(now),
@@ -201,6 +208,7 @@ impl Fetch {
             status: parts.status,
             headers: parts.headers,
             length: body.size_hint().exact(),
+            part: None,
             selecting,
             tags: Vec::new(),
             initial_age: Duration::ZERO,

@@ -54,7 +54,8 @@ impl Slot {
         let place = variants.iter().position(|other| other.fresh_left(now).is_zero() || made(other) <= made(entry));
         variants.insert(place.unwrap_or(variants.len()), Arc::clone(entry));
         // The whole takes the place of its parts.
-        let parts: Vec<_> = old.into_iter().flat_map(|slot| slot.other_parts(entry.selecting(), now)).cloned().collect();
+        let parts: Vec<_> =
+            old.into_iter().flat_map(|slot| slot.other_parts(entry.selecting(), now)).cloned().collect();
         (variants.len() + parts.len() <= max_variants).then(|| Self::new(variants, parts, None, now))
     }
 
@@ -117,12 +118,7 @@ impl Slot {
         (!empty).then(|| Self::new(variants, parts, self.marker, now))
     }
 
-    fn new(
-        variants: SmallVec<[Arc<Entry>; 1]>,
-        parts: Vec<Arc<Parts>>,
-        marker: Option<Marker>,
-        now: Moment,
-    ) -> Self {
+    fn new(variants: SmallVec<[Arc<Entry>; 1]>, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
         let marked = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
         let entries = variants.iter().map(|entry| &**entry).chain(parts.iter().map(|parts| parts.entry()));
         let useful_for = entries.map(|entry| entry.useful_for(now)).fold(marked, Duration::max);
