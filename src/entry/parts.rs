@@ -154,8 +154,8 @@ impl Parts {
         for piece in newer {
             self.insert(Piece { turn, ..piece });
         }
-        self.merge_small();
         self.shrink(turn, limit);
+        self.merge_small();
         self.alone()
     }
 

@@ -1,6 +1,8 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod broken_parts;
 mod interim;
+mod parts;
 mod ranges;
 mod stored;
 mod streaming;
