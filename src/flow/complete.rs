@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use crate::coalesce::BodyLimits;
-use crate::entry::Parts;
+use crate::entry::{Parts, Provenance};
 use crate::l1::Stored;
 use crate::origin::ResponseBody;
 use crate::policy::ranges::{ContentRange, RangeSpec};
@@ -23,9 +23,9 @@ use crate::policy::{fields, validation};
 use crate::reason::Reason;
 
 use super::fetch::{Arrived, Direct, Fetch, Fetched, RETRY_PAUSE};
-use super::flight::{Filling, Head, Landing, Leader};
+use super::flight::{Filling, Head, Leader};
 use super::forward::OriginHead;
-use super::share::{READ_AHEAD, share};
+use super::share::{Pumped, READ_AHEAD, share};
 
 /// What a response means for the parts that are stored.
 pub(super) enum Met {
@@ -146,8 +146,10 @@ impl Fetch {
         }
         let after = parts.cut(&(missing.end..complete)).unwrap_or_default();
         let body = arrived.response.into_body();
-        let Some(mut landing) = self.pump_rest(filling, body, missing.end - missing.start, after).await else {
-            return Fetched::Failed;
+        let mut landing = match self.pump_rest(filling, body, missing.end - missing.start, after).await {
+            Pumped::All(landing) => landing,
+            Pumped::Broken(filling) => return self.keep_incomplete(&filling, storable, (&head, true), provenance),
+            Pumped::Deserted => return Fetched::Failed,
         };
         let Some(bytes) = landing.body() else { return self.not_stored(Reason::TooLarge) };
         let kept = self.keep(self.entry(storable, &head, bytes, provenance));
@@ -155,16 +157,15 @@ impl Fetch {
     }
 
     /// Copies the rest to the readers, and after it what was stored behind it. The last chunk is held back
-    /// until the whole is stored. `None` if there were more or fewer bytes than promised.
+    /// until the whole is stored.
     async fn pump_rest(
         &self,
         mut filling: Filling,
         mut body: ResponseBody,
         mut left: u64,
         mut after: VecDeque<Bytes>,
-    ) -> Option<Landing> {
+    ) -> Pumped {
         let mut last = after.pop_back();
-        let mut sound = true;
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) if chunk.len() as u64 <= left => {
@@ -176,23 +177,29 @@ impl Fetch {
                     }
                 }
                 Ok(Err(_trailers)) => {}
-                Ok(Ok(_)) | Err(_) => {
-                    sound = false;
-                    break;
+                Ok(Ok(_too_much)) => return self.contradicted(filling),
+                Err(fault) => {
+                    tracing::debug!(%fault, url = self.key.url(), "the rest of a response broke off");
+                    self.disband(RETRY_PAUSE);
+                    return Pumped::Broken(filling);
                 }
             }
         }
-        if !sound || left > 0 {
-            tracing::debug!(url = self.key.url(), "the rest of a response broke off");
-            self.disband(RETRY_PAUSE);
-            filling.abort();
-            self.not_stored(Reason::Incomplete);
-            return None;
+        if left > 0 {
+            return self.contradicted(filling);
         }
         for piece in after {
             filling.append(piece);
         }
-        Some(filling.finish(last.unwrap_or_default()))
+        Pumped::All(filling.finish(last.unwrap_or_default()))
+    }
+
+    /// The rest has more or fewer bytes than announced: nobody can say what they are.
+    fn contradicted(&self, filling: Filling) -> Pumped {
+        self.disband(RETRY_PAUSE);
+        filling.abort();
+        self.not_stored(Reason::Incomplete);
+        Pumped::Deserted
     }
 
     /// Judges a 206: a part that was asked for is stored as one, and any other is for one client alone.
@@ -231,7 +238,11 @@ impl Fetch {
         let head = Arc::new(Head { length: Some(part.length()), part: Some(part.clone()), ..head });
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
-        let Some(mut landing) = self.pump(filling, body, true).await else { return Fetched::Failed };
+        let mut landing = match self.pump(filling, body, true).await {
+            Pumped::All(landing) => landing,
+            Pumped::Broken(filling) => return self.keep_incomplete(&filling, storable, (&head, true), provenance),
+            Pumped::Deserted => return Fetched::Failed,
+        };
         let Some(bytes) = landing.body() else { return self.not_stored(Reason::TooLarge) };
         let withheld = storable.withheld.clone();
         let parts = Parts::new(self.entry(storable, &head, bytes, provenance), &part, withheld);
@@ -239,6 +250,28 @@ impl Fetch {
         let kept = parts.ok_or(Reason::Incomplete).and_then(|parts| self.keep_parts(parts));
         drop(landing);
         kept.map_or_else(|reason| self.not_stored(reason), |()| Fetched::Stored)
+    }
+
+    /// What has arrived of a response that broke off is a part (RFC 9111 section 3.3), if the rest can be
+    /// asked for: the origin serves ranges, and says which representation they are of. It is stored before
+    /// the readers learn of it, so that whoever asks again finds it. With the head comes whether the response
+    /// was itself a 206.
+    pub(super) fn keep_incomplete(
+        &self,
+        filling: &Filling,
+        storable: Storable,
+        (head, partial): (&Head, bool),
+        provenance: Provenance,
+    ) -> Fetched {
+        if let Some((part, bytes)) = beginning(filling, head, partial) {
+            let withheld = storable.withheld.clone();
+            if let Some(parts) = Parts::new(self.entry(storable, head, bytes, provenance), &part, withheld) {
+                // The fetch has failed, whatever becomes of its beginning.
+                let _ = self.keep_parts(parts);
+            }
+        }
+        self.not_stored(Reason::Incomplete);
+        Fetched::Failed
     }
 
     /// The origin confirmed the stored parts: freshens them (RFC 9111 section 4.3.4) and shares the range.
@@ -316,4 +349,21 @@ impl Fetch {
             entry.is_valid(self.key.url(), table) && entry.usable_on_error(now, &Demand::default())
         })
     }
+}
+
+/// What has arrived of a response that broke off, if it is of use as a part.
+fn beginning(filling: &Filling, head: &Head, partial: bool) -> Option<(ContentRange, Bytes)> {
+    let ranges = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"bytes");
+    let serves_ranges = partial || head.headers.get(ACCEPT_RANGES).is_some_and(ranges);
+    let of_the_whole = partial || head.status == StatusCode::OK;
+    if !(serves_ranges && of_the_whole && validation::strong_validator(&head.headers).is_some()) {
+        return None;
+    }
+    let bytes = filling.so_far()?;
+    let length = bytes.len() as u64;
+    let start = head.part.as_ref().map_or(0, |part| part.range.start);
+    let complete = head.part.as_ref().map_or(head.length, |part| part.complete);
+    let part = ContentRange { range: start..start + length, complete };
+    // Where the announced length is unknown, so is what is missing.
+    head.length.is_some_and(|announced| (1..announced).contains(&length)).then_some((part, bytes))
 }

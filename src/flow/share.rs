@@ -26,6 +26,16 @@ use super::respond;
 /// Bytes that the origin may be ahead of the fastest reader once a body is too large to keep.
 pub(super) const READ_AHEAD: usize = 256 * 1024;
 
+/// How the copying of a body ended.
+pub(super) enum Pumped {
+    /// All of it is there.
+    All(Landing),
+    /// The origin broke off; so will the readers, once this is dropped.
+    Broken(Filling),
+    /// Nobody needs what is there.
+    Deserted,
+}
+
 impl Fetch {
     /// Streams a storable response to everybody who waits, and stores it when it is whole.
     pub(super) async fn fill(&self, leader: Leader, arrived: Arrived, storable: Storable) -> Fetched {
@@ -34,7 +44,11 @@ impl Fetch {
         let head = Arc::new(self.head(&mut parts, &body, &storable, arrived.received));
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
-        let Some(mut landing) = self.pump(filling, body, true).await else { return Fetched::Failed };
+        let mut landing = match self.pump(filling, body, true).await {
+            Pumped::All(landing) => landing,
+            Pumped::Broken(filling) => return self.keep_incomplete(&filling, storable, (&head, false), provenance),
+            Pumped::Deserted => return Fetched::Failed,
+        };
         let Some(bytes) = landing.body() else {
             self.give_up();
             return self.not_stored(Reason::TooLarge);
@@ -86,14 +100,8 @@ impl Fetch {
     }
 
     /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
-    /// whoever has the whole body shall find it stored. `None` if the body broke off or nobody needs
-    /// it any more.
-    pub(super) async fn pump(
-        &self,
-        mut filling: Filling,
-        mut body: ResponseBody,
-        mut to_store: bool,
-    ) -> Option<Landing> {
+    /// whoever has the whole body shall find it stored.
+    pub(super) async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Pumped {
         let mut last = Bytes::new();
         while let Some(frame) = body.frame().await {
             let chunk = match frame.map(http_body::Frame::into_data) {
@@ -103,9 +111,7 @@ impl Fetch {
                 Err(fault) => {
                     tracing::debug!(%fault, url = self.key.url(), "the response broke off");
                     self.disband(RETRY_PAUSE);
-                    filling.abort();
-                    self.not_stored(Reason::Incomplete);
-                    return None;
+                    return Pumped::Broken(filling);
                 }
             };
             if body.is_end_stream() {
@@ -118,10 +124,10 @@ impl Fetch {
             }
             if filling.room().await == Pushed::Deserted {
                 self.not_stored(Reason::TooLarge);
-                return None;
+                return Pumped::Deserted;
             }
         }
-        Some(filling.finish(last))
+        Pumped::All(filling.finish(last))
     }
 
     /// The body turns out too large to be stored: nobody, here or elsewhere, waits for it to end.
@@ -218,7 +224,7 @@ impl Fetch {
             found: None,
         };
         let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
-        self.pump(filling, body, false).await;
+        drop(self.pump(filling, body, false).await);
         self.not_stored(reason)
     }
 }

@@ -232,7 +232,10 @@ fn newer_fields_replace_older_ones_and_withheld_ones_do_not_come_back() {
     new.withheld = vec!["x-c".parse().unwrap()];
     let Joined::Parts(parts) = new.joined(&old, ROOM) else { panic!("there is a gap") };
     let headers = &parts.entry().content().headers;
-    assert_eq!((&headers["x-a"], &headers["x-b"]), (&HeaderValue::from_static("new"), &HeaderValue::from_static("old")));
+    assert_eq!(
+        (&headers["x-a"], &headers["x-b"]),
+        (&HeaderValue::from_static("new"), &HeaderValue::from_static("old"))
+    );
     assert!(!headers.contains_key("x-c"));
 }
 

@@ -168,3 +168,80 @@ async fn a_416_that_claims_to_be_fresh_is_not_shown_to_others() {
         assert_eq!(proxy.client().get("/a").send().await.text(), DIGITS, "{cache}");
     }
 }
+
+/// `/a` breaks off after half of its ten bytes; returns when a client has seen that.
+async fn break_off(origin: &Origin, proxy: &Proxy, make: impl FnOnce(Reply) -> Reply) {
+    let stream = origin.stream("/a", |r| make(fields(r).header("content-length", "10")));
+    let mut broken = proxy.client().start("/a").await;
+    stream.send("01234");
+    broken.expect("01234").await;
+    stream.abort();
+    assert!(broken.rest().await.is_err());
+}
+
+#[tokio::test]
+async fn a_response_that_broke_off_is_completed_if_its_origin_serves_ranges() {
+    let (origin, proxy) = start("").await;
+    break_off(&origin, &proxy, |r| r.header("accept-ranges", "bytes")).await;
+    by_the_book(&origin, DIGITS);
+    let part = ask(&proxy, "bytes=1-3").await;
+    assert_eq!((part.status, part.text(), part.cache_status().hit), (206, "123", true));
+    let whole = proxy.client().get("/a").send().await;
+    assert_eq!((whole.status, whole.text(), whole.cache_status().hit), (200, DIGITS, false));
+    let asked = origin.last("/a");
+    assert_eq!(asked.header("range").as_deref(), Some("bytes=5-"));
+    assert_eq!(asked.header("if-range").as_deref(), Some("\"1\""));
+    assert!(proxy.client().get("/a").send().await.cache_status().hit);
+}
+
+#[tokio::test]
+async fn a_response_that_broke_off_is_dropped_where_its_rest_could_not_be_asked_for() {
+    for (name, value, status) in [
+        ("accept-ranges", "none", 200),
+        ("x-a", "nothing said of ranges", 200),
+        ("accept-ranges", "bytes", 404),
+        ("last-modified", "a weak tag is all there is", 200),
+    ] {
+        let (origin, proxy) = start("").await;
+        let stream = origin.stream("/a", |r| {
+            let tag = if name == "last-modified" { "W/\"1\"" } else { "\"1\"" };
+            let reply = r.status(status).header("cache-control", "max-age=60").header("etag", tag);
+            let reply = if name == "last-modified" { reply.header("accept-ranges", "bytes") } else { reply };
+            reply.header(name, value).header("content-length", "10")
+        });
+        let mut broken = proxy.client().start("/a").await;
+        stream.send("01234");
+        broken.expect("01234").await;
+        stream.abort();
+        assert!(broken.rest().await.is_err());
+        by_the_book(&origin, "abcdefghij");
+        assert_eq!(proxy.client().get("/a").send().await.text(), "abcdefghij", "{value}");
+        assert_eq!(origin.last("/a").header("range"), None, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn what_arrived_of_a_part_or_of_a_rest_is_kept_as_well() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    let stream = origin
+        .stream("/a", |r| fields(r).status(206).header("content-range", "bytes 2-8/10").header("content-length", "7"));
+    let mut broken = proxy.client().get("/a").header("range", "bytes=2-8").start().await;
+    stream.send("234");
+    broken.expect("234").await;
+    stream.abort();
+    assert!(broken.rest().await.is_err());
+    by_the_book(&origin, DIGITS);
+    ask(&proxy, "bytes=0-1").await;
+    let kept = ask(&proxy, "bytes=0-4").await;
+    assert_eq!((kept.text(), kept.cache_status().hit), ("01234", true));
+    let stream = origin
+        .stream("/a", |r| fields(r).status(206).header("content-range", "bytes 5-9/10").header("content-length", "5"));
+    let mut broken = proxy.client().start("/a").await;
+    stream.send("56");
+    broken.expect("0123456").await;
+    stream.abort();
+    assert!(broken.rest().await.is_err());
+    by_the_book(&origin, DIGITS);
+    assert_eq!(proxy.client().get("/a").send().await.text(), DIGITS);
+    assert_eq!(origin.last("/a").header("range").as_deref(), Some("bytes=7-"));
+}
