@@ -275,7 +275,7 @@ impl Fetch {
     }
 
     /// The origin confirmed the stored parts: freshens them (RFC 9111 section 4.3.4) and shares the range.
-    pub(super) async fn confirm_parts(&self, leader: Leader, parts: &Arc<Parts>, arrived: &Arrived) -> Fetched {
+    pub(super) fn confirm_parts(&self, leader: Leader, parts: &Arc<Parts>, arrived: &Arrived) -> Fetched {
         let stored = parts.entry();
         let Some((_, range)) = self.to_confirm() else { return Fetched::NotStored };
         let mut headers = validation::updates(&stored.content().headers, arrived.response.headers());

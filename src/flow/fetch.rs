@@ -116,7 +116,7 @@ impl Fetch {
         match self.meet(&arrived) {
             Met::Confirmed(parts) => {
                 drop(client);
-                return self.confirm_parts(leader, &parts, &arrived).await;
+                return self.confirm_parts(leader, &parts, &arrived);
             }
             Met::Rest(parts, headers, storable) => {
                 drop(client);

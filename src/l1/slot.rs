@@ -119,9 +119,9 @@ impl Slot {
     }
 
     fn new(variants: SmallVec<[Arc<Entry>; 1]>, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
-        let marked = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
+        let pause = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
         let entries = variants.iter().map(|entry| &**entry).chain(parts.iter().map(|parts| parts.entry()));
-        let useful_for = entries.map(|entry| entry.useful_for(now)).fold(marked, Duration::max);
+        let useful_for = entries.map(|entry| entry.useful_for(now)).fold(pause, Duration::max);
         Self { variants, parts, marker, useful_for }
     }
 
