@@ -19,6 +19,7 @@ use crate::origin::ResponseBody;
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::request::Demand;
 use crate::policy::storability::{ResponseVerdict, Storable};
+use crate::policy::tags::{MAX_TAGS, Tag};
 use crate::policy::{fields, validation};
 use crate::reason::Reason;
 
@@ -77,10 +78,13 @@ impl Fetch {
     pub(super) fn meet(&self, arrived: &Arrived) -> Met {
         let (status, headers) = (arrived.response.status(), arrived.response.headers());
         if let Some((parts, _)) = self.to_confirm() {
+            let entry = parts.entry();
+            let confirmed = || {
+                validation::confirms(&entry.content().headers, headers)
+                    && entry.is_valid(self.key.url(), self.proxy.log.table())
+            };
             return match status {
-                StatusCode::NOT_MODIFIED if validation::confirms(&parts.entry().content().headers, headers) => {
-                    Met::Confirmed(Arc::clone(parts))
-                }
+                StatusCode::NOT_MODIFIED if confirmed() => Met::Confirmed(Arc::clone(parts)),
                 StatusCode::NOT_MODIFIED => Met::Useless,
                 _ => Met::Nothing,
             };
@@ -108,11 +112,22 @@ impl Fetch {
         }
         let headers = validation::updates(stored, newer);
         match self.verdict(StatusCode::OK, &headers, arrived.delay) {
-            ResponseVerdict::Storable(storable) if self.selecting(&storable) == *entry.selecting() => {
+            ResponseVerdict::Storable(storable)
+                if self.selecting(&storable) == *entry.selecting()
+                    && self.tags_of_both(&headers, parts).len() <= MAX_TAGS =>
+            {
                 Some(Met::Rest(Arc::clone(parts), headers, Box::new(storable)))
             }
             _ => None,
         }
+    }
+
+    /// A purge by a tag reaches every byte that came with it.
+    fn tags_of_both(&self, headers: &HeaderMap, parts: &Parts) -> Vec<Tag> {
+        let mut tags = self.tags(headers);
+        let more: Vec<Tag> = parts.entry().tags().iter().filter(|tag| !tags.contains(tag)).cloned().collect();
+        tags.extend(more);
+        tags
     }
 
     /// Completes the parts: those who wait get the whole while the rest arrives.
@@ -124,7 +139,7 @@ impl Fetch {
     ) -> Fetched {
         let provenance = self.provenance(&leader, &arrived);
         let (Some(missing), Some(complete)) = (parts.missing(), parts.complete()) else { return Fetched::NotStored };
-        let tags = self.tags(&headers);
+        let tags = self.tags_of_both(&headers, &parts);
         fields::prepare_stored(&mut headers, &storable);
         let head = Arc::new(Head {
             status: StatusCode::OK,

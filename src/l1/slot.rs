@@ -78,8 +78,12 @@ impl Slot {
         match joined {
             Joined::Whole(entry) => Self::with(old, &Arc::new(entry), terms.max_variants, now),
             Joined::Parts(joined) => {
+                // A whole that was purged has nothing to say any more, and takes no place.
+                let stands =
+                    |entry: &&Arc<Entry>| entry.selecting() != joined.entry().selecting() || (terms.valid)(entry);
+                let wholes = old.map_or(&[][..], |slot| &slot.variants);
+                let variants: SmallVec<[Arc<Entry>; 1]> = wholes.iter().filter(stands).cloned().collect();
                 parts.push(Arc::new(joined));
-                let variants = old.map(|slot| slot.variants.clone()).unwrap_or_default();
                 let fits = variants.len() + parts.len() <= terms.max_variants;
                 fits.then(|| Self::new(variants, parts, old.and_then(|slot| slot.marker), now))
             }

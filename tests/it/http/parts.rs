@@ -1,6 +1,5 @@
 //! Parts that are stored as parts (RFC 9111 sections 3.3 and 3.4), from an origin that serves ranges.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{EXACT, start};
@@ -154,19 +153,26 @@ async fn parts_of_another_representation_replace_those_stored_and_are_never_comb
 
 #[tokio::test]
 async fn parts_without_a_strong_validator_are_stored_and_neither_joined_nor_completed() {
-    for fields in [&[MINUTE][..], &[MINUTE, ("etag", "W/\"1\"")], &[MINUTE, ("last-modified", super::MODIFIED)]] {
-        let (origin, proxy) = start(AS_ASKED).await;
-        let fields = fields.to_vec();
-        let dated = fields.clone().into_iter().chain([("date", super::MODIFIED)]).collect::<Vec<_>>();
-        let fields = if fields.len() == 2 { dated } else { fields };
-        let fields = fields.into_iter().filter(|(name, _)| *name != "date").collect::<Vec<_>>();
-        let shown = format!("{fields:?}");
-        let weak = !fields.iter().any(|(name, _)| *name == "last-modified");
-        origin.on_request("/a", move |request| served(request, DIGITS, &fields));
+    const MODIFIED: (&str, &str) = ("last-modified", super::MODIFIED);
+    const SAME_SECOND: (&str, &str) = ("date", super::MODIFIED);
+    const LATER: (&str, &str) = ("date", super::AFTER);
+    for (fields, strong) in [
+        (&[MINUTE][..], false),
+        (&[MINUTE, ("etag", "W/\"1\"")], false),
+        (&[MINUTE, MODIFIED, SAME_SECOND], false),
+        (&[MINUTE, ("etag", "W/\"1\""), MODIFIED, LATER], false),
+        (&[MINUTE, MODIFIED, LATER], true),
+    ] {
+        let origin = Origin::start().await;
+        // The dates are old.
+        let proxy = Proxy::start(&origin).cache(&format!("{EXACT}{AS_ASKED}, force_ttl = '1m'")).await;
+        origin.on_request("/a", move |request| served(request, DIGITS, fields));
         ask(&proxy, "bytes=0-4").await;
-        assert_eq!(seen(&ask(&proxy, "bytes=1-2").await), part("1-2", "12", true), "{shown}");
+        assert_eq!(seen(&ask(&proxy, "bytes=1-2").await), part("1-2", "12", true), "{fields:?}");
+        ask(&proxy, "bytes=5-8").await;
+        assert_eq!(ask(&proxy, "bytes=0-4").await.cache_status().hit, strong, "{fields:?}");
         proxy.client().get("/a").send().await;
-        assert_eq!(origin.last("/a").header("range").is_none(), weak, "{shown}");
+        assert_eq!(origin.last("/a").header("range").is_some(), strong, "{fields:?}");
     }
 }
 
@@ -230,6 +236,37 @@ async fn purges_reach_parts_by_url_tag_and_route_and_softly() {
         ask(&proxy, "bytes=0-4").await;
         assert!(origin.last("/a").header("if-none-match").is_some(), "{purge}: a soft purge makes it stale");
     }
+}
+
+#[tokio::test]
+async fn the_tags_of_every_part_count_for_what_is_made_of_them() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    for (range, tag) in [("bytes=0-2", "a"), ("bytes=3-5", "b")] {
+        let fields = [MINUTE, ("etag", "\"1\""), ("surrogate-key", tag)];
+        origin.on_request("/a", move |request| served(request, DIGITS, &fields));
+        ask(&proxy, range).await;
+    }
+    ranged(&origin, DIGITS, "\"1\"");
+    assert_eq!(seen(&proxy.client().get("/a").send().await), whole(DIGITS, false));
+    assert_eq!(origin.last("/a").header("range").as_deref(), Some("bytes=6-"));
+    proxy.purge(r#"{"tag": "a"}"#).await;
+    assert!(!proxy.client().get("/a").send().await.cache_status().hit);
+}
+
+#[tokio::test]
+async fn a_304_for_parts_that_a_purge_overtook_brings_nothing_back() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    ranged(&origin, DIGITS, "\"1\"");
+    ask(&proxy, "bytes=0-4").await;
+    proxy.pass(Duration::from_secs(61));
+    let gate = origin.hold("/a");
+    let pending = proxy.client().get("/a").header("range", "bytes=0-4").start().await;
+    gate.arrived(1).await;
+    proxy.purge(r#"{"all": true}"#).await;
+    gate.release();
+    assert_eq!(pending.rest().await.unwrap(), "01234");
+    assert!(origin.last("/a").header("if-none-match").is_none(), "asked anew");
+    assert!(!ask(&proxy, "bytes=0-4").await.cache_status().hit, "which began before the purge as well");
 }
 
 #[tokio::test]
@@ -393,11 +430,8 @@ async fn the_parts_of_a_url_count_as_one_of_its_variants() {
     let origin = Origin::start().await;
     let section = "[cache]\nmax_variants = 2\n";
     let proxy = Proxy::start(&origin).cache(&format!("{EXACT}{AS_ASKED}")).section(section).await;
-    let seen_by = Arc::new(());
-    origin.on_request("/a", move |request| {
-        let _ = &seen_by;
-        served(request, DIGITS, &[MINUTE, ("etag", "\"1\""), ("vary", "x-a")])
-    });
+    let fields = [MINUTE, ("etag", "\"1\""), ("vary", "x-a")];
+    origin.on_request("/a", move |request| served(request, DIGITS, &fields));
     let get =
         |variant: usize| proxy.client().get("/a").header("x-a", &variant.to_string()).header("range", "bytes=0-4");
     for variant in 0..4 {
