@@ -186,6 +186,7 @@ mod tests {
     use crate::bus::Seq;
     use crate::entry::{Content, Provenance};
     use crate::policy::Rules;
+    use crate::policy::ranges::ContentRange;
     use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -240,5 +241,72 @@ mod tests {
     fn what_is_stale_gives_way_to_what_comes_with_an_earlier_date() {
         let (newer, older) = (dated("x-a", 37, 1), dated("x-b", 36, 62));
         assert!(Arc::ptr_eq(&selected(&newer, &older, 62), &older));
+    }
+
+    /// The bytes of this range of ten zeros, selected by this field.
+    fn part(field: &'static str, range: std::ops::Range<u64>) -> Parts {
+        let mut entry = Arc::into_inner(dated(field, 36, 1)).unwrap();
+        let length = usize::try_from(range.end - range.start).unwrap();
+        let mut content = entry.content().clone();
+        content.headers.insert("etag", HeaderValue::from_static("\"1\""));
+        content.body = bytes::Bytes::from(vec![0; length]);
+        let (lifetimes, selecting) = (entry.lifetimes().clone(), entry.selecting().clone());
+        let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
+        entry = Entry::restored(lifetimes, content, selecting, Vec::new(), "r".into(), provenance);
+        Parts::new(entry, &ContentRange { range, complete: Some(10) }, Vec::new()).unwrap()
+    }
+
+    fn terms(max_variants: usize, valid: bool) -> Terms<impl Fn(&Entry) -> bool> {
+        Terms { max_variants, max_bytes: 100, valid: move |_: &Entry| valid }
+    }
+
+    fn holds(slot: &Slot, range: std::ops::Range<u64>) -> bool {
+        slot.select_parts(&HeaderMap::new()).is_some_and(|parts| parts.cut(&range).is_some())
+    }
+
+    #[test]
+    fn parts_from_before_a_purge_are_not_joined() {
+        for (valid, joined) in [(true, true), (false, false)] {
+            let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+            let slot = Slot::with_part(Some(&slot), part("x-a", 4..8), &terms(9, valid), at(1)).unwrap();
+            assert_eq!((holds(&slot, 4..8), holds(&slot, 0..8)), (true, joined));
+        }
+    }
+
+    #[test]
+    fn the_whole_takes_the_place_of_its_parts_and_of_no_others() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+        let slot = Slot::with_part(Some(&slot), part("x-b", 0..4), &terms(9, true), at(1)).unwrap();
+        let slot = Slot::with(Some(&slot), &dated("x-a", 36, 1), 9, at(1)).unwrap();
+        assert_eq!((slot.entries().len(), slot.parts.len(), slot.all().count()), (1, 1, 2));
+        let slot = Slot::with_part(Some(&slot), part("x-b", 4..10), &terms(9, true), at(1)).unwrap();
+        assert_eq!((slot.entries().len(), slot.parts.len()), (2, 0), "the last part made it whole");
+        assert!(slot.entries().iter().any(|entry| entry.content().body.len() == 10));
+    }
+
+    #[test]
+    fn parts_count_as_a_variant_weigh_what_they_hold_and_are_dropped_like_one() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(1, true), at(1)).unwrap();
+        assert!(Slot::with_part(Some(&slot), part("x-b", 0..4), &terms(1, true), at(1)).is_none());
+        assert!(Slot::with(Some(&slot), &dated("x-b", 36, 1), 1, at(1)).is_none());
+        let more = Slot::with_part(Some(&slot), part("x-a", 5..9), &terms(1, true), at(1)).unwrap();
+        assert!(more.weight() >= slot.weight() + 4);
+        assert_eq!(slot.useful_for(), part("x-a", 0..4).entry().useful_for(at(1)));
+        assert!(slot.retain(|_| false, at(1)).is_none());
+        let purged = Slot::with(None, &dated("x-a", 36, 1), 1, at(1)).unwrap();
+        let slot = Slot::with_part(Some(&purged), part("x-a", 0..4), &terms(1, false), at(1)).unwrap();
+        assert!(slot.entries().is_empty() && holds(&slot, 0..4), "what was purged takes no place");
+    }
+
+    #[test]
+    fn a_marker_keeps_parts_and_says_whether_size_is_the_reason() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+        for too_large in [true, false] {
+            let marked = Slot::marked(Some(&slot), Marker { until: at(5), too_large }, at(1));
+            let marked = Slot::with_part(Some(&marked), part("x-a", 4..8), &terms(9, true), at(1)).unwrap();
+            assert!(holds(&marked, 0..8));
+            assert_eq!((marked.is_uncacheable(at(4)), marked.is_too_large(at(4))), (true, too_large));
+            assert!(!marked.is_uncacheable(at(5)) && !marked.is_too_large(at(5)));
+        }
     }
 }
