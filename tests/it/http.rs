@@ -2,9 +2,9 @@
 
 mod broken_parts;
 mod interim;
-mod parts;
 mod ranges;
 mod stored;
+mod stored_parts;
 mod streaming;
 mod trailers;
 mod upgrade;

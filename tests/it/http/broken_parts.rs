@@ -1,7 +1,7 @@
 //! Parts from an origin that contradicts itself, or that breaks off: never stored wrongly.
 
-use super::parts::{DIGITS, served};
 use super::start;
+use super::stored_parts::{DIGITS, served};
 use crate::support::client::Answer;
 use crate::support::origin::{Origin, Reply};
 use crate::support::proxy::Proxy;
