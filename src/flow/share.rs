@@ -8,9 +8,8 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::clock::Moment;
 use crate::coalesce::{BodyLimits, Pushed};
-use crate::entry::{Content, Entry, Provenance};
+use crate::entry::{self, Content, Entry, Provenance};
 use crate::l1::Stored;
 use crate::origin::ResponseBody;
 use crate::policy::fields;
@@ -41,7 +40,7 @@ impl Fetch {
     pub(super) async fn fill(&self, leader: Leader, arrived: Arrived, storable: Storable) -> Fetched {
         let provenance = self.provenance(&leader, &arrived);
         let (mut parts, body) = arrived.response.into_parts();
-        let head = Arc::new(self.head(&mut parts, &body, &storable, arrived.received));
+        let head = Arc::new(self.head(&mut parts, &body, &storable, &provenance));
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
         let mut landing = match self.pump(filling, body, true).await {
@@ -74,7 +73,7 @@ impl Fetch {
         parts: &mut http::response::Parts,
         body: &ResponseBody,
         storable: &Storable,
-        received: Moment,
+        provenance: &Provenance,
     ) -> Head {
         // Before the stored form leaves them out.
         let tags = self.tags(&parts.headers);
@@ -88,7 +87,8 @@ impl Fetch {
             selecting: self.selecting(storable),
             tags,
             initial_age: storable.lifetimes.initial_age,
-            received,
+            received: provenance.received,
+            ttl: Some(entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
             confirmed: false,
             not_stored: None,
             found: None,
@@ -191,6 +191,7 @@ impl Fetch {
             tags: entry.tags().to_vec(),
             initial_age: entry.age(now),
             received: now,
+            ttl: None,
             confirmed: false,
             not_stored: None,
             found: Some(Arc::clone(entry)),
@@ -219,6 +220,7 @@ impl Fetch {
             tags: Vec::new(),
             initial_age: Duration::ZERO,
             received,
+            ttl: None,
             confirmed: false,
             not_stored: Some(reason),
             found: None,

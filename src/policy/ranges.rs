@@ -35,6 +35,8 @@ pub fn ranges(request: &HeaderMap, length: u64) -> RangeRequest {
     let mut found: Vec<Range<u64>> = Vec::new();
     for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
         match RangeSpec::parse(spec) {
+            // The end of an empty body is satisfiable, and no `Content-Range` can show an empty range.
+            Some(RangeSpec::Last(1..)) if length == 0 => return RangeRequest::None,
             None => return RangeRequest::None,
             Some(spec) => found.extend(spec.within(length)),
         }
@@ -219,6 +221,9 @@ mod tests {
             ("bytes=10-", 10, Unsatisfiable),
             ("bytes=-0", 10, Unsatisfiable),
             ("bytes=0-0", 0, Unsatisfiable),
+            ("bytes=-5", 0, None),
+            ("bytes=0-0,-5", 0, None),
+            ("bytes=-0", 0, Unsatisfiable),
             ("bytes=20-30,0-1", 10, One(0..2)),
             ("bytes=0-1,4-5", 10, Many(vec![0..2, 4..6])),
             ("bytes=4-5, 0-1", 10, Many(vec![4..6, 0..2])),

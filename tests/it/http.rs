@@ -2,6 +2,7 @@
 
 mod broken_parts;
 mod interim;
+mod parts;
 mod ranges;
 mod stored;
 mod stored_parts;

@@ -468,3 +468,30 @@ async fn a_range_is_read_while_it_arrives_and_the_whole_while_it_is_completed() 
     assert_eq!(completed.rest().await.unwrap(), "789");
     assert_eq!(seen(&proxy.client().get("/a").send().await), whole(DIGITS, true));
 }
+
+#[tokio::test]
+async fn a_304_that_changes_what_parts_vary_on_tells_requests_apart_from_then_on() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    ranged(&origin, DIGITS, "\"1\"");
+    ask(&proxy, "bytes=0-4").await;
+    proxy.pass(Duration::from_secs(61));
+    let fields = [MINUTE, ("etag", "\"1\""), ("vary", "x-a")];
+    origin.on_request("/a", move |request| served(request, DIGITS, &fields));
+    let get = |variant: &str| proxy.client().get("/a").header("x-a", variant).header("range", "bytes=0-4");
+    assert_eq!(get("1").send().await.cache_status().fwd_status, Some(304));
+    assert!(get("1").send().await.cache_status().hit);
+    assert!(!get("2").send().await.cache_status().hit);
+}
+
+#[tokio::test]
+async fn a_head_that_is_passed_on_and_tells_of_something_else_makes_parts_stale() {
+    for (tag, stale) in [("\"1\"", false), ("\"2\"", true)] {
+        let (origin, proxy) = start(&format!("{AS_ASKED}, respect_client_cache_control = true")).await;
+        ranged(&origin, DIGITS, "\"1\"");
+        ask(&proxy, "bytes=0-4").await;
+        origin.on("/a", |r| r.header(MINUTE.0, MINUTE.1).header("etag", tag).body(DIGITS));
+        proxy.client().ask("HEAD", "/a").header("cache-control", "no-store").send().await;
+        ranged(&origin, DIGITS, "\"1\"");
+        assert_eq!(ask(&proxy, "bytes=0-4").await.cache_status().hit, !stale, "{tag}");
+    }
+}

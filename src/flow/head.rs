@@ -1,0 +1,96 @@
+//! What a HEAD that was passed on tells of a stored GET (RFC 9111 section 4.3.5).
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use http::{Method, Response, StatusCode};
+
+use crate::bus::{Pattern, Seq};
+use crate::clock::Moment;
+use crate::config::CachePolicy;
+use crate::entry::{Content, Entry, Parts, Provenance};
+use crate::key::{self, Key, MethodClass};
+use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
+use crate::policy::vary::Selecting;
+use crate::policy::{fields, tags, validation};
+use crate::reason::Reason;
+
+use super::Proxy;
+use super::site::Route;
+use super::visit::Visit;
+
+impl Proxy {
+    /// Compares the response to a HEAD with the stored GET that it would have selected: brings the stored
+    /// fields up to date, or makes the stored response stale in the whole fleet.
+    ///
+    /// `began` is the position of the log and the time at which the origin was asked.
+    pub(super) async fn learn_from_head<B>(
+        self: &Arc<Self>,
+        visit: &Visit,
+        route: &Route,
+        reason: Reason,
+        began: (Seq, Moment),
+        response: &Response<B>,
+    ) {
+        // What a bypass rule let through may be this client's own, and says nothing of what others get.
+        let about_the_stored = matches!(reason, Reason::RequestNoStore | Reason::HitForMiss | Reason::CoalesceTimeout);
+        if visit.parts.method != Method::HEAD || response.status() != StatusCode::OK || !about_the_stored {
+            return;
+        }
+        let Some(policy) = &route.cache else { return };
+        let key = Key::new(&key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers));
+        let slot = self.l1.find(key.as_bytes());
+        let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
+        let differs = |parts: &Arc<Parts>| {
+            let stored = &parts.entry().content().headers;
+            parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
+        };
+        if parts.is_some_and(differs) {
+            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
+            return;
+        }
+        let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
+        let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
+        let content = stored.content();
+        if content.status != StatusCode::OK {
+            return;
+        }
+        if !validation::head_agrees(&content.headers, content.body.len() as u64, response.headers()) {
+            // That the others could not be told is the log's to mend.
+            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
+            return;
+        }
+        if let Some(entry) = self.freshened(visit, policy, stored, began, response.headers()) {
+            let _ = self.l1.store(&key, &Arc::new(entry), self.clock.now());
+        }
+    }
+
+    /// The stored response with the fields of a HEAD, if that leaves it storable.
+    fn freshened(
+        &self,
+        visit: &Visit,
+        policy: &CachePolicy,
+        stored: &Entry,
+        (born, asked): (Seq, Moment),
+        shown: &HeaderMap,
+    ) -> Option<Entry> {
+        let now = self.clock.now();
+        let mut headers = validation::updates(&stored.content().headers, shown);
+        let fetch_time = now.since(asked);
+        let exchange = Exchange {
+            method: &Method::GET,
+            request_headers: &visit.parts.headers,
+            status: StatusCode::OK,
+            response_headers: &headers,
+            received_at: self.clock.wall(),
+            response_delay: fetch_time,
+        };
+        let ResponseVerdict::Storable(storable) = judge_response(&policy.rules, &exchange) else { return None };
+        let tags = tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
+        fields::prepare_stored(&mut headers, &storable);
+        let selecting = Selecting::new(storable.vary.names(), &visit.parts.headers);
+        let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };
+        let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
+        Some(Entry::new(storable, content, selecting, tags, stored.route().into(), provenance))
+    }
+}
