@@ -99,7 +99,7 @@ closed_list! {
         StatusNotCacheable = "status-not-cacheable",
         /// RFC 9111 section 5.2.2.3: `must-understand` with an unknown status.
         MustUnderstand = "must-understand",
-        /// A 206: partial content is not stored.
+        /// A 206 that nobody asked for, or that does not say plainly which one part it is.
         PartialContent = "partial-content",
         /// The body is larger than the route's `max_object_size`.
         TooLarge = "too-large",

@@ -106,6 +106,11 @@ impl<K: Eq + Hash, I, H, F> Filling<K, I, H, F> {
         self.hold.flight.body.readers()
     }
 
+    /// What has arrived, in one allocation of its size; none if it exceeds the cap.
+    pub fn so_far(&self) -> Option<Bytes> {
+        self.hold.flight.body.whole(&Bytes::new())
+    }
+
     /// Ends the body with `last`, which readers see when the flight lands.
     pub fn finish(self, last: Bytes) -> Landing<K, I, H, F> {
         Landing { hold: self.hold, last, whole: None }

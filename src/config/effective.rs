@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::model::{
-    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RedisConfig, RouteConfig,
-    RuntimeModel, Secret, SecretSource,
+    AdminConfig, BypassRule, CachePolicy, Config, Limits, LogConfig, LogFormat, OriginConfig, RangeFetch, RedisConfig,
+    RouteConfig, RuntimeModel, Secret, SecretSource,
 };
 use super::units::{show_duration, show_size};
 use crate::key::{KeyRules, QueryRule};
@@ -98,6 +98,10 @@ fn cache(policy: &CachePolicy) -> Value {
         "coalesce": policy.coalesce,
         "coalesce_wait": show_duration(policy.coalesce_wait),
         "max_object_size": show_size(policy.max_object_size),
+        "ranges": match policy.ranges {
+            RangeFetch::Whole => "whole",
+            RangeFetch::AsAsked => "as-asked",
+        },
         "tag_headers": texts(&policy.tag_headers),
         "key": key(&policy.key),
         "bypass": bypass(&policy.bypass),

@@ -144,8 +144,19 @@ pub struct CachePolicy {
     pub coalesce_wait: Duration,
     /// The largest body that is stored, in bytes.
     pub max_object_size: u64,
+    /// What is fetched for a client that asks for a range.
+    pub ranges: RangeFetch,
     /// Response fields that carry surrogate tags.
     pub tag_headers: Vec<HeaderName>,
+}
+
+/// What is fetched for a client that asks for a range of something that is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeFetch {
+    /// The whole, from which the range is cut; the range alone if the whole is too large to be stored.
+    Whole,
+    /// The range alone, which is stored as a part.
+    AsAsked,
 }
 
 /// A request that matches is passed to the origin.

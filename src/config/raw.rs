@@ -9,7 +9,7 @@ use http::header::HeaderName;
 use ipnet::IpNet;
 
 use super::fault::Collector;
-use super::model::{LogFormat, RuntimeModel};
+use super::model::{LogFormat, RangeFetch, RuntimeModel};
 use super::reader::{Field, Found, Keys, Node, Place, Setting, section, section_schema};
 use super::shapes::{QueryChoice, StatusLifetimes};
 use super::text::{
@@ -171,6 +171,8 @@ section! {
         coalesce_wait: Timeout = Span::seconds(30),
         /// The largest body that is stored; at most cache.max_bytes, which also lowers the default.
         max_object_size: Bytes<1, TIB> = Bytes(8 * MIB),
+        /// What is fetched for a request for a range: "whole", from which it is cut, or "as-asked", the range alone, stored as a part. What is too large to be stored is fetched as asked anyway.
+        ranges: RangeFetch = RangeFetch::Whole,
         /// Response fields that carry tags for purges.
         tag_headers: List<HeaderName> = defaults(["surrogate-key", "cache-tag", "xkey"].map(HeaderName::from_static)),
         /// What is part of the key besides scheme, host and path.

@@ -1,5 +1,7 @@
 //! A stored response and everything needed to judge it later.
 
+mod parts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub use self::parts::{Joined, Parts};
 pub use crate::bus::Seq;
 use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;

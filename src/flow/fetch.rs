@@ -24,8 +24,10 @@ use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
 use super::Proxy;
+use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
 use super::forward::{OriginHead, strip_connection};
+use super::parts::Scope;
 use super::site::Route;
 
 /// How a fetch ended, for those who wait for no response.
@@ -76,6 +78,8 @@ pub(super) struct Fetch {
     pub(super) stored: Option<Arc<Entry>>,
     /// Whom the fetch is for, which decides what of the fleet's will do.
     pub(super) cause: Cause,
+    /// How much of the representation it is for.
+    pub(super) scope: Scope,
     /// The fleet's consent. It is freed with the fetch, however that ends.
     pub(super) lease: Mutex<Option<Lease>>,
 }
@@ -109,6 +113,21 @@ impl Fetch {
             Ok(arrived) => arrived,
             Err(fault) => return self.fail(leader, FailureKind::Origin(fault)),
         };
+        match self.meet(&arrived) {
+            Met::Confirmed(parts) => {
+                drop(client);
+                return self.confirm_parts(leader, &parts, &arrived);
+            }
+            Met::Rest(parts, headers, storable) => {
+                drop(client);
+                return self.complete(leader, arrived, (parts, headers, *storable)).await;
+            }
+            Met::Useless => {
+                drop(arrived);
+                return self.ask_plainly(leader, client).await;
+            }
+            Met::Nothing => {}
+        }
         let status = arrived.response.status();
         if status == StatusCode::NOT_MODIFIED
             && self.request.can_validate()
@@ -120,10 +139,7 @@ impl Fetch {
             }
             // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
             drop(arrived);
-            return match self.send(false).await {
-                Ok(arrived) => self.judge(leader, client, arrived).await,
-                Err(fault) => self.fail(leader, FailureKind::Origin(fault)),
-            };
+            return self.ask_plainly(leader, client).await;
         }
         if status.is_server_error() && self.can_stand_in() {
             return self.fail(leader, FailureKind::ServerError(status));
@@ -131,11 +147,20 @@ impl Fetch {
         self.judge(leader, client, arrived).await
     }
 
+    /// Asks without the conditions that led nowhere.
+    async fn ask_plainly(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
+        match self.send(false).await {
+            Ok(arrived) => self.judge(leader, client, arrived).await,
+            Err(fault) => self.fail(leader, FailureKind::Origin(fault)),
+        }
+    }
+
     /// One exchange with the origin, up to the response head.
     async fn send(&self, conditional: bool) -> Result<Arrived, OriginFault> {
         let clock = &self.proxy.clock;
         let request = match &self.stored {
             Some(stored) if conditional && self.request.can_validate() => self.request.clone().validating(stored),
+            None if conditional && self.request.can_validate() => self.with_parts(self.request.clone()),
             _ => self.request.clone(),
         };
         let asked = clock.now();
@@ -154,7 +179,8 @@ impl Fetch {
 
     /// What the fleet has, or its consent to fetch. Waits while another instance fetches.
     async fn ask_fleet(&self) -> Found {
-        if self.cause == Cause::Alone || !self.proxy.is_in_sync() {
+        // Parts are not shared: a lease for one would keep others from fetching the whole.
+        if self.cause == Cause::Alone || self.scope.asked.is_some() || !self.proxy.is_in_sync() {
             return Found::Unavailable(None);
         }
         let names = self.stored.as_ref().map(|stored| stored.selecting().names().to_vec());
@@ -199,6 +225,9 @@ impl Fetch {
 
     /// Stores and shares what may be stored, and releases everybody else from waiting.
     async fn judge(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>, arrived: Arrived) -> Fetched {
+        if arrived.response.status() == StatusCode::PARTIAL_CONTENT {
+            return self.judge_part(leader, client, arrived).await;
+        }
         let verdict = self.verdict(arrived.response.status(), arrived.response.headers(), arrived.delay);
         match verdict {
             ResponseVerdict::Storable(storable) => match self.room_for(&arrived, &storable) {
@@ -234,7 +263,7 @@ impl Fetch {
     }
 
     /// Whether size and number of variants allow to store it.
-    fn room_for(&self, arrived: &Arrived, storable: &Storable) -> Result<(), Reason> {
+    pub(super) fn room_for(&self, arrived: &Arrived, storable: &Storable) -> Result<(), Reason> {
         let length = http_body::Body::size_hint(arrived.response.body()).exact();
         if length.is_some_and(|length| length > self.policy.max_object_size) {
             return Err(Reason::TooLarge);
@@ -249,7 +278,7 @@ impl Fetch {
     }
 
     /// The response is not to be shared: marks the URL, frees the followers, serves the client.
-    fn release(
+    pub(super) fn release(
         &self,
         leader: Leader,
         client: Option<oneshot::Sender<Direct>>,
@@ -261,7 +290,12 @@ impl Fetch {
             self.hold_refresh();
             self.disband(RETRY_PAUSE);
         } else {
-            self.mark_uncacheable();
+            match response.status() {
+                // One client's condition or range does not decide what the others get.
+                StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {}
+                _ if reason == Reason::TooLarge => self.mark_too_large(Some(response.headers())),
+                _ => self.mark_uncacheable(),
+            }
             self.disband(self.proxy.hit_for_miss_ttl);
         }
         // The client first: once the leader has let go, it looks for its answer.
@@ -280,6 +314,16 @@ impl Fetch {
         self.proxy.l1.mark_uncacheable(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
     }
 
+    /// The same for what is too large to be stored as a whole. Parts of the same representation stay.
+    pub(super) fn mark_too_large(&self, newer: Option<&HeaderMap>) {
+        let now = self.proxy.clock.now();
+        self.proxy.l1.retain(&self.key, now, |entry| {
+            let same = |newer| validation::same_representation(&entry.content().headers, newer);
+            !entry.selecting().matches(&self.selecting_from) || newer.is_some_and(same)
+        });
+        self.proxy.l1.mark_too_large(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
+    }
+
     fn fail(&self, leader: Leader, kind: FailureKind) -> Fetched {
         self.hold_refresh();
         self.disband(RETRY_PAUSE);
@@ -296,13 +340,15 @@ impl Fetch {
 
     fn can_stand_in(&self) -> bool {
         let (now, table) = (self.proxy.clock.now(), self.proxy.log.table());
-        self.stored.as_ref().is_some_and(|stored| {
-            stored.is_valid(self.key.url(), table) && stored.usable_on_error(now, &Demand::default())
-        })
+        self.can_parts_stand_in()
+            || self.stored.as_ref().is_some_and(|stored| {
+                stored.is_valid(self.key.url(), table) && stored.usable_on_error(now, &Demand::default())
+            })
     }
 
     pub(super) fn hold_refresh(&self) {
-        if let Some(stored) = &self.stored {
+        let parts = self.scope.parts.as_ref().map(|parts| parts.entry());
+        for stored in self.stored.as_deref().into_iter().chain(parts) {
             stored.hold_refresh_until(self.proxy.clock.now().plus(RETRY_PAUSE));
         }
     }

@@ -14,7 +14,7 @@ use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::policy::search::NO_VARY_SEARCH;
 use crate::policy::vary::Selecting;
-use crate::reason::{Outcome, Reason};
+use crate::reason::Reason;
 
 use super::Proxy;
 use super::answer::Answer;
@@ -23,6 +23,7 @@ use super::fetch::Cause;
 use super::flight::{Failure, FlightKey, Head};
 use super::forward::OriginHead;
 use super::lead::Role;
+use super::parts::Scope;
 use super::site::Route;
 use super::visit::Visit;
 
@@ -36,6 +37,15 @@ pub(super) struct Miss {
     pub(super) why: Forwarded,
     /// Whom a fetch would be for.
     pub(super) cause: Cause,
+    /// How much of the representation it would be for.
+    pub(super) scope: Scope,
+}
+
+impl Miss {
+    /// What the origin is asked for.
+    fn request(&self, visit: &Visit) -> OriginHead {
+        OriginHead::fetch(visit, &self.key, &self.policy.key.headers).asking(self.scope.asked.as_ref())
+    }
 }
 
 /// What a follower does next.
@@ -75,7 +85,7 @@ impl Proxy {
         let rounds = if miss.policy.coalesce { ROUNDS } else { 0 };
         for _ in 0..rounds {
             let variant = told.take().or_else(|| self.known_variant(&miss.key, &visit.parts.headers));
-            let flight = FlightKey { key: miss.key.clone(), variant, alone: None };
+            let flight = FlightKey { key: miss.key.clone(), variant, asked: miss.scope.asked.clone(), alone: None };
             // Read before the join: a fetch that began before a purge which this request came after
             // is not for this request.
             let arrived = self.log.applied();
@@ -86,15 +96,15 @@ impl Proxy {
                 Joined::Lead(leader) => {
                     // Between the look at L1 and the join another fetch may have ended and left its
                     // response: without a second look the origin would be asked twice.
-                    if let Some(entry) = self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
-                        return Self::hit(visit, route, &entry, self.clock.now(), Outcome::Hit);
+                    if let Some(answer) = self.find_by_now(visit, &route, &miss) {
+                        return answer;
                     }
                     // That response may have been the first to tell what the URL varies on, and
                     // others wait for this variant already.
                     if flight.variant.is_none() && self.known_variant(&miss.key, &visit.parts.headers).is_some() {
                         continue;
                     }
-                    let request = OriginHead::fetch(visit, &miss.key, &miss.policy.key.headers);
+                    let request = miss.request(visit);
                     return self.lead(visit, &route, &miss, leader, request).await;
                 }
                 Joined::Follow(follower) => self.follow(visit, &route, &miss, follower, arrived).await,
@@ -105,7 +115,7 @@ impl Proxy {
                 Next::Alone(reason) => return self.fetch_alone(visit, route, miss.policy, &miss.key, reason).await,
             }
         }
-        let request = OriginHead::fetch(visit, &miss.key, &miss.policy.key.headers);
+        let request = miss.request(visit);
         self.lead_unjoined(visit, &route, &miss, request).await
     }
 
@@ -127,10 +137,7 @@ impl Proxy {
         match seen {
             Err(_elapsed) => Next::Alone(Reason::CoalesceTimeout),
             Ok(Seen::Uncacheable) => Next::Alone(Reason::HitForMiss),
-            Ok(Seen::Abandoned) => match self.find_fresh(&miss.key, headers, &miss.demand) {
-                Some(entry) => Next::Done(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit)),
-                None => Next::Again(None),
-            },
+            Ok(Seen::Abandoned) => self.find_by_now(visit, route, miss).map_or(Next::Again(None), Next::Done),
             // What is stored was to stand in, but is not for this request.
             Ok(Seen::Failed(failure)) if failure.is_for_others(miss, headers) => {
                 let names = failure.stored.as_ref().map(|entry| entry.selecting().names());
@@ -160,13 +167,13 @@ impl Proxy {
     /// The variant that this request asks for, judged by what the URL's stored responses vary on.
     pub(super) fn known_variant(&self, key: &Key, request: &HeaderMap) -> Option<Selecting> {
         let slot = self.l1.find(key.as_bytes())?;
-        let names = slot.entries().first()?.selecting().names();
+        let names = slot.all().next()?.selecting().names();
         (!names.is_empty()).then(|| Selecting::new(names, request))
     }
 
     /// What the stored responses of a URL vary on.
     pub(super) fn known_names(&self, key: &Key) -> Option<Vec<HeaderName>> {
-        Some(self.l1.find(key.as_bytes())?.entries().first()?.selecting().names().to_vec())
+        Some(self.l1.find(key.as_bytes())?.all().next()?.selecting().names().to_vec())
     }
 
     /// Whether something that a fetch brings was purged after it began and before `arrived`.

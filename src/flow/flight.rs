@@ -11,11 +11,13 @@ use crate::clock::Moment;
 use crate::coalesce;
 use crate::entry::Entry;
 use crate::key::Key;
+use crate::policy::ranges::ContentRange;
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
 use super::fill::Miss;
+use super::parts::Asked;
 
 /// What fetches are shared by: the key, and the selecting fields once those are known.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -23,6 +25,8 @@ pub(super) struct FlightKey {
     pub(super) key: Key,
     /// The values of the fields that an earlier response varied on.
     pub(super) variant: Option<Selecting>,
+    /// The range that is fetched, where it is not the whole.
+    pub(super) asked: Option<Asked>,
     /// Set for a fetch that nobody may join.
     pub(super) alone: Option<u64>,
 }
@@ -41,6 +45,8 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// `Content-Length`, where the origin gave it.
     pub(super) length: Option<u64>,
+    /// Which part it is of the whole.
+    pub(super) part: Option<ContentRange>,
     /// Which requests it may be shown to.
     pub(super) selecting: Selecting,
     pub(super) tags: Vec<Tag>,
@@ -83,7 +89,8 @@ impl Failure {
     /// Whether the origin did answer, with an error, and what is stored in its place is for other
     /// requests only.
     pub(super) fn is_for_others(&self, miss: &Miss, request: &HeaderMap) -> bool {
-        matches!(self.kind, FailureKind::ServerError(_)) && self.stored_for(miss, request).is_none()
+        let nothing = miss.scope.parts.is_none() && self.stored_for(miss, request).is_none();
+        matches!(self.kind, FailureKind::ServerError(_)) && nothing
     }
 
     /// A failure that nothing new may stand in for.

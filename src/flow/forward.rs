@@ -16,6 +16,7 @@ use crate::origin::{OnInterim, RequestBody};
 use crate::policy::{fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
+use super::parts::Asked;
 use super::visit::Visit;
 
 /// Fields by which one client would shape the response that others get (RFC 9110 sections 13 and 14).
@@ -78,7 +79,7 @@ impl OriginHead {
     }
 
     /// The same with the client's conditions and ranges, where the response is not expected to be
-    /// storable: what they shape (304, 206, 412) is not stored.
+    /// storable: what they shape (304, 412, 416) is not stored, and a 206 only as a part.
     pub(super) fn fetch_with_conditions(visit: &Visit, key: &Key, keyed: &[HeaderName]) -> Self {
         let mut headers = end_to_end(visit);
         for name in UNKEYED {
@@ -95,6 +96,15 @@ impl OriginHead {
     /// nothing is to be done if there is something (RFC 9110 section 13.1.2).
     pub(super) fn can_validate(&self) -> bool {
         self.method != Method::POST
+    }
+
+    /// Asks for a range and no more, under the client's condition.
+    pub(super) fn asking(mut self, asked: Option<&Asked>) -> Self {
+        if let Some(asked) = asked {
+            self.headers.insert(RANGE, asked.spec.to_value());
+            self.headers.extend(asked.if_range.clone().map(|condition| (IF_RANGE, condition)));
+        }
+        self
     }
 
     /// Asks the origin to confirm `stored` rather than send it again (RFC 9111 section 4.3.1).

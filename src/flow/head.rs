@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use crate::bus::{Pattern, Seq};
 use crate::clock::Moment;
 use crate::config::CachePolicy;
-use crate::entry::{Content, Entry, Provenance};
+use crate::entry::{Content, Entry, Parts, Provenance};
 use crate::key::{self, Key, MethodClass};
 use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
 use crate::policy::vary::Selecting;
@@ -40,6 +40,15 @@ impl Proxy {
         let Some(policy) = &route.cache else { return };
         let key = Key::new(&key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers));
         let slot = self.l1.find(key.as_bytes());
+        let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
+        let differs = |parts: &Arc<Parts>| {
+            let stored = &parts.entry().content().headers;
+            parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
+        };
+        if parts.is_some_and(differs) {
+            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
+            return;
+        }
         let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
         let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
         let content = stored.content();

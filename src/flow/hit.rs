@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::KeyBuffer;
+use crate::l1::Slot;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::reason::Outcome;
@@ -16,6 +17,7 @@ use crate::reason::Outcome;
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{self, Forwarded};
+use super::parts::PartHit;
 use super::respond;
 use super::site::Route;
 use super::visit::Visit;
@@ -30,8 +32,12 @@ pub(super) enum LookUp {
     StaleAccepted(Arc<Entry>),
     /// Serve it: the origin failed a moment ago, and another attempt is not due yet.
     OriginDown(Arc<Entry>),
+    /// Serve a stored part of it, which is what the client asks for.
+    Part(Box<PartHit>),
     /// The URL was uncacheable a moment ago: do not queue.
     HitForMiss,
+    /// The same, because it is too large to be stored as a whole.
+    TooLarge,
     /// Ask the origin. What is stored can be validated, and may stand in if the origin fails.
     Forward(Option<Arc<Entry>>, Forwarded),
 }
@@ -54,14 +60,26 @@ impl Proxy {
             Some((entry, Reuse::Fresh)) => LookUp::Fresh(Arc::clone(entry)),
             Some((entry, Reuse::StaleAccepted)) => LookUp::StaleAccepted(Arc::clone(entry)),
             Some((entry, Reuse::StaleWhileRevalidate)) => LookUp::StaleUsable(Arc::clone(entry)),
+            judged => match self.find_part(&slot, visit, url, demand) {
+                Some(hit) => LookUp::Part(Box::new(hit)),
+                None => self.forward(&slot, judged, visit, url),
+            },
+        }
+    }
+
+    /// What to do where nothing stored can be used as it is.
+    fn forward(&self, slot: &Slot, judged: Option<(&Arc<Entry>, Reuse)>, visit: &Visit, url: &str) -> LookUp {
+        let (now, request, table) = (visit.started, &visit.parts.headers, self.log.table());
+        match judged {
             Some((entry, Reuse::StaleIfError)) if !entry.refresh_due(now) => LookUp::OriginDown(Arc::clone(entry)),
+            _ if slot.is_too_large(now) => LookUp::TooLarge,
             _ if slot.is_uncacheable(now) => LookUp::HitForMiss,
-            Some((entry, Reuse::StaleIfError | Reuse::Expired)) => {
+            Some((entry, _)) => {
                 let fresh = !entry.fresh_left(now).is_zero();
                 let why = if fresh { Forwarded::Request } else { Forwarded::Stale };
                 LookUp::Forward(Some(Arc::clone(entry)), why)
             }
-            None if slot.entries().iter().any(|entry| entry.is_valid(url, table)) => {
+            None if slot.select_parts(request).is_none() && slot.all().any(|entry| entry.is_valid(url, table)) => {
                 LookUp::Forward(None, Forwarded::VaryMiss)
             }
             None => LookUp::Forward(None, Forwarded::UriMiss),
@@ -70,7 +88,7 @@ impl Proxy {
 
     /// Whether an invalidation that this instance has not heard of may be older than `max_unsynced`,
     /// so that the origin must be asked. What the origin has said since then is trusted.
-    fn is_trusted(&self, entry: &Entry, now: Moment) -> bool {
+    pub(super) fn is_trusted(&self, entry: &Entry, now: Moment) -> bool {
         self.unasked(entry, now) <= self.max_unsynced
     }
 

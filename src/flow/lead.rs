@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
 use http::header::RANGE;
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use super::fill::Miss;
 use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
 use super::forward::OriginHead;
 use super::interim::Audience;
+use super::parts::{Asked, Scope};
 use super::respond;
 use super::site::Route;
 use super::visit::Visit;
@@ -58,12 +60,10 @@ impl Proxy {
             Seen::Filled { head, body } => self.show(visit, route, miss, &head, body, Role::Leader),
             Seen::Failed(failure) => self.stand_in(visit, route, miss, &failure),
             // Let go without a response: L2 had it, and L1 has it by now.
-            Seen::Uncacheable | Seen::Abandoned => {
-                match self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
-                    Some(entry) => Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit),
-                    None => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
-                }
-            }
+            Seen::Uncacheable | Seen::Abandoned => match self.find_by_now(visit, route, miss) {
+                Some(answer) => answer,
+                None => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
+            },
         }
     }
 
@@ -76,7 +76,7 @@ impl Proxy {
         request: OriginHead,
     ) -> Answer {
         let number = UNJOINED.fetch_add(1, Ordering::Relaxed);
-        let flight = FlightKey { key: miss.key.clone(), variant: None, alone: Some(number) };
+        let flight = FlightKey { key: miss.key.clone(), variant: None, asked: None, alone: Some(number) };
         match self.flights.join(&flight, self.log.applied(), |_, _| false) {
             Joined::Lead(leader) => self.lead(visit, route, miss, leader, request).await,
             Joined::Follow(_) => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
@@ -98,20 +98,48 @@ impl Proxy {
         }
         route.metrics.passed[reason as usize].inc();
         let (demand, cause) = (Demand::default(), Cause::Alone);
-        let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause };
+        let scope = Scope { asked: Asked::of(&visit.parts), parts: None };
+        let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause, scope };
         // The client's conditions stay: whatever they shape is not storable, and most clients of an
         // uncacheable URL are better served by a 304.
         let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers);
         self.lead_unjoined(visit, &route, &miss, request).await
     }
 
+    /// Fetches what is too large to be stored: the range that the client asks for, which others may share
+    /// and which is stored as a part, or else the whole for this client alone. Boxed, because a fetch
+    /// learns only on its way how large the whole is.
+    pub(super) fn fill_too_large<'a>(
+        self: &'a Arc<Self>,
+        visit: &'a mut Visit,
+        route: Arc<Route>,
+        policy: Arc<CachePolicy>,
+        key: Key,
+        demand: Demand,
+    ) -> BoxFuture<'a, Answer> {
+        async move {
+            let scope = self.scope(visit, &policy, &key, None, true);
+            if scope.asked.is_none() {
+                return self.fetch_alone(visit, route, policy, &key, Reason::HitForMiss).await;
+            }
+            let (why, cause) = (Forwarded::UriMiss, Cause::Client(demand.clone()));
+            self.fill(visit, route, Miss { key, policy, demand, stored: None, why, cause, scope }).await
+        }
+        .boxed()
+    }
+
     /// The origin's response, for this client alone.
     async fn direct(self: &Arc<Self>, visit: &mut Visit, route: &Arc<Route>, miss: &Miss, direct: Direct) -> Answer {
         let Direct { response, reason } = direct;
-        if visit.parts.headers.contains_key(RANGE) && response.status() == StatusCode::OK {
+        let left_out = miss.scope.asked.is_none() && visit.parts.headers.contains_key(RANGE);
+        if left_out && response.status() == StatusCode::OK {
             // The range was left out so that the whole could be stored. It can not be, so the
             // client's own request goes out instead of a body it did not ask for.
             drop(response);
+            if reason == Reason::TooLarge && Asked::of(&visit.parts).is_some() {
+                let (policy, key) = (Arc::clone(&miss.policy), miss.key.clone());
+                return self.fill_too_large(visit, Arc::clone(route), policy, key, miss.demand.clone()).await;
+            }
             return self.pass(visit, Arc::clone(route), reason).await;
         }
         let status =
@@ -177,6 +205,10 @@ impl Proxy {
                 let shown = respond::stored(&visit.parts, entry, entry.age(now), status.value());
                 (Outcome::StaleIfError, shown)
             }
+            None if let Some(hit) = self.part_to_stand_in(visit, miss) => {
+                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
+                (Outcome::StaleIfError, self.part_stands_in(visit, hit, status.value()))
+            }
             None => {
                 let fault = fault.unwrap_or(OriginFault::Abandoned);
                 let status = CacheStatus::new(Outcome::Failed).forwarded(miss.why, answered).faulted(Some(fault));
@@ -198,6 +230,7 @@ impl Proxy {
             selecting_from: visit.parts.headers.clone(),
             stored: miss.stored.clone(),
             cause: miss.cause.clone(),
+            scope: miss.scope.clone(),
             lease: Mutex::default(),
         }
     }

@@ -6,11 +6,14 @@
 //!
 //! `Proxy::journey` reads as that line. Each station answers with a closed enum.
 
+mod admission;
 mod answer;
 mod body;
 mod cache_status;
+mod complete;
 mod content;
 mod fetch;
+mod fetch_part;
 mod fill;
 mod flight;
 mod forward;
@@ -19,6 +22,7 @@ mod hit;
 mod interim;
 mod lead;
 mod partial;
+mod parts;
 mod pass;
 mod purge;
 mod record;
@@ -42,24 +46,22 @@ use tokio::sync::Semaphore;
 
 use crate::bus::Log;
 use crate::clock::Clock;
-use crate::config::{CachePolicy, Config};
+use crate::config::Config;
 use crate::key::{self, Key};
 use crate::l1::{Bounds, L1};
 use crate::l2::Remote;
 use crate::listener::{Fault, Handler, Interim};
-use crate::policy::request::{Demand, RequestVerdict, judge_request};
 use crate::reason::{Outcome, Reason};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
+use admission::Admission;
 use answer::Answer;
 pub use body::Body;
-use content::take_in;
 use fetch::Cause;
 use flight::Flights;
 use hit::LookUp;
 pub use purge::PurgeFault;
-use site::Route;
 pub use site::Site;
 use visit::Visit;
 
@@ -153,29 +155,13 @@ impl Proxy {
         else {
             return Answer::no_route();
         };
-        let (policy, demand) = match admit(visit, &route) {
+        let (policy, demand) = match admission::admit(visit, &route).await {
             Admission::Lookup(policy, demand) => (policy, demand),
-            Admission::LookupByBody(policy, demand) => match Box::pin(take_in(visit, &policy)).await {
-                Ok(()) => (policy, demand),
-                Err(reason) if visit.parts.method == Method::POST => {
-                    return Box::pin(self.pass_unsafe(visit, route, reason)).await;
-                }
-                Err(reason) => return Box::pin(self.pass(visit, route, reason)).await,
-            },
             Admission::Pass(reason) => return Box::pin(self.pass(visit, route, reason)).await,
-            Admission::InvalidateAfter => {
-                return Box::pin(self.pass_unsafe(visit, route, Reason::UnsafeMethod)).await;
-            }
+            Admission::PassUnsafe(reason) => return Box::pin(self.pass_unsafe(visit, route, reason)).await,
         };
-        let mut key = visit.key(&policy);
         let now = visit.started;
-        let mut found = self.look_up(visit, &key, &demand);
-        if policy.key.no_vary_search
-            && matches!(found, LookUp::Forward(..))
-            && let Some(equivalent) = self.look_up_equivalent(visit, &key, &demand)
-        {
-            (key, found) = equivalent;
-        }
+        let (key, found) = self.find(visit, &policy, &demand);
         match found {
             LookUp::Fresh(entry) => {
                 if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
@@ -189,56 +175,26 @@ impl Proxy {
             }
             LookUp::StaleAccepted(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleAccepted),
             LookUp::OriginDown(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleIfError),
-            LookUp::Forward(..) | LookUp::HitForMiss if demand.only_if_cached => Answer::only_if_cached(route),
+            LookUp::Part(hit) => {
+                if hit.outcome == Outcome::StaleWhileRevalidate {
+                    self.refresh_parts(visit, &route, &policy, &Key::new(&key), &hit.parts);
+                }
+                self.hit_part(visit, route, *hit)
+            }
+            LookUp::Forward(..) | LookUp::HitForMiss | LookUp::TooLarge if demand.only_if_cached => {
+                Answer::only_if_cached(route)
+            }
             LookUp::HitForMiss => {
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
             }
+            LookUp::TooLarge => Box::pin(self.fill_too_large(visit, route, policy, Key::new(&key), demand)).await,
             LookUp::Forward(stored, why) => {
-                let cause = Cause::Client(demand.clone());
-                let miss = fill::Miss { key: Key::new(&key), policy, demand, stored, why, cause };
+                let (key, cause) = (Key::new(&key), Cause::Client(demand.clone()));
+                let scope = self.scope(visit, &policy, &key, stored.as_ref(), false);
+                let miss = fill::Miss { key, policy, demand, stored, why, cause, scope };
                 Box::pin(self.fill(visit, route, miss)).await
             }
         }
-    }
-}
-
-/// What the request policy of a route says of a request.
-enum Admission {
-    /// Consult the cache.
-    Lookup(Arc<CachePolicy>, Demand),
-    /// Consult the cache if the body can be part of the key.
-    LookupByBody(Arc<CachePolicy>, Demand),
-    /// Go to the origin, for this reason.
-    Pass(Reason),
-    /// Go to the origin; if that succeeds, what is stored for the target is no longer valid.
-    InvalidateAfter,
-}
-
-fn admit(visit: &Visit, route: &Route) -> Admission {
-    // An origin may ignore the offer of another protocol, so the method counts first: whatever it
-    // changes must be invalidated.
-    if visit.wants_upgrade() && visit.parts.method.is_safe() {
-        return Admission::Pass(Reason::Upgrade);
-    }
-    let Some(policy) = &route.cache else {
-        return if visit.parts.method.is_safe() {
-            Admission::Pass(Reason::CacheOff)
-        } else {
-            Admission::InvalidateAfter
-        };
-    };
-    match judge_request(&policy.rules, &visit.parts.method, &visit.parts.headers) {
-        RequestVerdict::Unsafe => Admission::InvalidateAfter,
-        RequestVerdict::LookupByBody(_) if visit.wants_upgrade() => Admission::InvalidateAfter,
-        RequestVerdict::LookupByBody(_) if visit.bypasses(policy) => {
-            let post = visit.parts.method == Method::POST;
-            if post { Admission::InvalidateAfter } else { Admission::Pass(Reason::BypassRule) }
-        }
-        RequestVerdict::LookupByBody(demand) => Admission::LookupByBody(Arc::clone(policy), demand),
-        RequestVerdict::Pass(reason) => Admission::Pass(reason),
-        RequestVerdict::Lookup(_) if visit.body.is_some() => Admission::Pass(Reason::RequestBody),
-        RequestVerdict::Lookup(_) if visit.bypasses(policy) => Admission::Pass(Reason::BypassRule),
-        RequestVerdict::Lookup(demand) => Admission::Lookup(Arc::clone(policy), demand),
     }
 }
 

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, Heade
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use crate::policy::ranges::{self, RangeRequest};
+use crate::policy::ranges::{self, ContentRange, RangeRequest};
 use crate::policy::validation;
 
 use super::body::Body;
@@ -54,9 +54,7 @@ fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<B
         Bulk::Whole(bytes) => Body::full(cut(&bytes, range)),
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
-    let mut response = partial(shown.headers, body);
-    response.headers_mut().insert(CONTENT_RANGE, ranges::content_range(range, length));
-    response
+    given(shown.headers, &ContentRange { range: range.clone(), complete: Some(length) }, body)
 }
 
 /// A `multipart/byteranges` body (RFC 9110 section 14.6).
@@ -75,6 +73,13 @@ fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response
     if let Ok(value) = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")) {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }
+    response
+}
+
+/// A part that is there by itself.
+pub(super) fn given(headers: &HeaderMap, part: &ContentRange, body: Body) -> Response<Body> {
+    let mut response = partial(headers, body);
+    response.headers_mut().insert(CONTENT_RANGE, part.to_value());
     response
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::CachePolicy;
-use crate::entry::Entry;
+use crate::entry::{Entry, Parts};
 use crate::key::Key;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
@@ -18,6 +18,7 @@ use super::Proxy;
 use super::fetch::{Cause, Fetch, Fetched};
 use super::flight::{FlightKey, Head, Leader};
 use super::forward::OriginHead;
+use super::parts::{Asked, Scope};
 use super::site::Route;
 use super::visit::Visit;
 
@@ -36,7 +37,7 @@ impl Proxy {
             return;
         }
         let headers = &visit.parts.headers;
-        let Some(place) = self.place_to_refresh(key, headers, route) else { return };
+        let Some(place) = self.place_to_refresh(key, headers, route, None) else { return };
         let fetch = Fetch {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
@@ -47,14 +48,53 @@ impl Proxy {
             selecting_from: headers.clone(),
             stored: Some(Arc::clone(entry)),
             cause: Cause::Refresh,
+            scope: Scope::default(),
+            lease: Mutex::default(),
+        };
+        tokio::spawn(fetch.refresh(place));
+    }
+
+    /// The same for stored parts, by the range that a client asks for.
+    pub(super) fn refresh_parts(
+        self: &Arc<Self>,
+        visit: &Visit,
+        route: &Arc<Route>,
+        policy: &Arc<CachePolicy>,
+        key: &Key,
+        parts: &Arc<Parts>,
+    ) {
+        if !parts.entry().refresh_due(visit.started) {
+            return;
+        }
+        let headers = &visit.parts.headers;
+        // The client's condition holds for what is stored, and says nothing of what comes.
+        let asked = Asked::of(&visit.parts).map(|asked| Asked { if_range: None, ..asked });
+        let Some(place) = self.place_to_refresh(key, headers, route, asked.clone()) else { return };
+        let fetch = Fetch {
+            proxy: Arc::clone(self),
+            route: Arc::clone(route),
+            policy: Arc::clone(policy),
+            key: key.clone(),
+            site: visit.site_name(),
+            request: OriginHead::fetch(visit, key, &policy.key.headers).asking(asked.as_ref()),
+            selecting_from: headers.clone(),
+            stored: None,
+            cause: Cause::Refresh,
+            scope: Scope { asked, parts: Some(Arc::clone(parts)) },
             lease: Mutex::default(),
         };
         tokio::spawn(fetch.refresh(place));
     }
 
     /// A place among the refreshes, unless a fetch of the key is under way or there are too many.
-    fn place_to_refresh(&self, key: &Key, headers: &HeaderMap, route: &Arc<Route>) -> Option<Place> {
-        let flight = FlightKey { key: key.clone(), variant: self.known_variant(key, headers), alone: None };
+    fn place_to_refresh(
+        &self,
+        key: &Key,
+        headers: &HeaderMap,
+        route: &Arc<Route>,
+        asked: Option<Asked>,
+    ) -> Option<Place> {
+        let flight = FlightKey { key: key.clone(), variant: self.known_variant(key, headers), asked, alone: None };
         let born = self.log.applied();
         let admit =
             |began: &u64, head: Option<&Arc<Head>>| !self.is_doomed((*began, born), key, route, head.map(Arc::as_ref));
@@ -80,7 +120,9 @@ impl Fetch {
         if entry.reuse(now, &Demand::default()) != Reuse::StaleWhileRevalidate || !entry.refresh_due(now) {
             return;
         }
-        let Some(place) = self.proxy.place_to_refresh(&self.key, &self.selecting_from, &self.route) else { return };
+        let Some(place) = self.proxy.place_to_refresh(&self.key, &self.selecting_from, &self.route, None) else {
+            return;
+        };
         self.stored = Some(entry);
         self.cause = Cause::Refresh;
         tokio::spawn(self.refresh(place));

@@ -14,6 +14,7 @@ use crate::coalesce::Reader;
 use crate::entry::Entry;
 use crate::listener::Fault;
 use crate::origin::ResponseBody;
+use crate::policy::ranges::ContentRange;
 use crate::policy::storability;
 use crate::policy::validation::{self, Precondition};
 use crate::reason::OriginFault;
@@ -81,6 +82,10 @@ pub(super) fn arriving(
     age: Duration,
     status: HeaderValue,
 ) -> Response<Body> {
+    if let Some(part) = &head.part {
+        let body = Body::shared(reader, 0, Some(part.length()));
+        return slice(request, Slice { headers: &head.headers, age, part, body }, status);
+    }
     let body = Bulk::Arriving(reader, head.length);
     represent(request, Representation { status: head.status, headers: &head.headers, age, body }, status)
 }
@@ -88,7 +93,7 @@ pub(super) fn arriving(
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
 fn represent(request: &Parts, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
     let age = shown.age;
-    let mut response = match validation::evaluate_conditional(&request.headers, shown.status, shown.headers) {
+    let response = match validation::evaluate_conditional(&request.headers, shown.status, shown.headers) {
         Precondition::NotModified => not_modified(shown.headers),
         Precondition::Proceed if request.method == Method::HEAD => head_only(&shown),
         Precondition::Proceed => match partial::requested(request, &shown) {
@@ -96,10 +101,33 @@ fn represent(request: &Parts, shown: Representation<'_>, cache_status: HeaderVal
             None => whole(shown),
         },
     };
+    signed(response, age, cache_status)
+}
+
+fn signed(mut response: Response<Body>, age: Duration, cache_status: HeaderValue) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     headers.append(CACHE_STATUS, cache_status);
     response
+}
+
+/// A part of a representation that is not there as a whole.
+pub(super) struct Slice<'a> {
+    /// Fields of the whole.
+    pub(super) headers: &'a HeaderMap,
+    pub(super) age: Duration,
+    pub(super) part: &'a ContentRange,
+    pub(super) body: Body,
+}
+
+/// Answers with a part, which is what the request asks for, unless the client has the whole.
+pub(super) fn slice(request: &Parts, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
+    let Slice { headers, age, part, body } = shown;
+    let response = match validation::evaluate_conditional(&request.headers, StatusCode::OK, headers) {
+        Precondition::NotModified => not_modified(headers),
+        Precondition::Proceed => partial::given(headers, part, body),
+    };
+    signed(response, age, cache_status)
 }
 
 fn whole(shown: Representation<'_>) -> Response<Body> {

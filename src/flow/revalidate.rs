@@ -32,6 +32,7 @@ impl Fetch {
             tags: self.tags(&headers),
             headers,
             length: Some(content.body.len() as u64),
+            part: None,
             selecting: selecting.clone(),
             initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
             received: arrived.received,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::{Key, KeyBuffer};
 use crate::policy::request::Demand;
@@ -13,10 +14,23 @@ use super::hit::LookUp;
 use super::visit::Visit;
 
 impl Proxy {
+    /// What is stored for a request, and where it stands.
+    pub(super) fn find(&self, visit: &Visit, policy: &CachePolicy, demand: &Demand) -> (KeyBuffer, LookUp) {
+        let key = visit.key(policy);
+        let found = self.look_up(visit, &key, demand);
+        if policy.key.no_vary_search
+            && matches!(found, LookUp::Forward(..))
+            && let Some(equivalent) = self.look_up_equivalent(visit, &key, demand)
+        {
+            return equivalent;
+        }
+        (key, found)
+    }
+
     /// What stands under another query of the same meaning, if it can be served as it is, and its key.
     /// What is to be fetched is fetched by its own query: only the response can tell whether it is
     /// still good for others.
-    pub(super) fn look_up_equivalent(&self, visit: &Visit, key: &[u8], demand: &Demand) -> Option<(KeyBuffer, LookUp)> {
+    fn look_up_equivalent(&self, visit: &Visit, key: &[u8], demand: &Demand) -> Option<(KeyBuffer, LookUp)> {
         self.l1.equivalents(key).into_iter().find_map(|(place, variance)| {
             let key = KeyBuffer::from_slice(place.as_bytes());
             let found = self.look_up(visit, &key, demand);

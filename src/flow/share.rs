@@ -23,7 +23,17 @@ use super::flight::{Filling, Head, Landing, Leader};
 use super::respond;
 
 /// Bytes that the origin may be ahead of the fastest reader once a body is too large to keep.
-const READ_AHEAD: usize = 256 * 1024;
+pub(super) const READ_AHEAD: usize = 256 * 1024;
+
+/// How the copying of a body ended.
+pub(super) enum Pumped {
+    /// All of it is there.
+    All(Landing),
+    /// The origin broke off; so will the readers, once this is dropped.
+    Broken(Filling),
+    /// Nobody needs what is there.
+    Deserted,
+}
 
 impl Fetch {
     /// Streams a storable response to everybody who waits, and stores it when it is whole.
@@ -33,7 +43,11 @@ impl Fetch {
         let head = Arc::new(self.head(&mut parts, &body, &storable, &provenance));
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
-        let Some(mut landing) = self.pump(filling, body, true).await else { return Fetched::Failed };
+        let mut landing = match self.pump(filling, body, true).await {
+            Pumped::All(landing) => landing,
+            Pumped::Broken(filling) => return self.keep_incomplete(&filling, storable, (&head, false), provenance),
+            Pumped::Deserted => return Fetched::Failed,
+        };
         let Some(bytes) = landing.body() else {
             self.give_up();
             return self.not_stored(Reason::TooLarge);
@@ -54,7 +68,7 @@ impl Fetch {
         Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), name, provenance)
     }
 
-    fn head(
+    pub(super) fn head(
         &self,
         parts: &mut http::response::Parts,
         body: &ResponseBody,
@@ -69,6 +83,7 @@ impl Fetch {
             status: parts.status,
             headers: std::mem::take(&mut parts.headers),
             length: body.size_hint().exact(),
+            part: None,
             selecting: self.selecting(storable),
             tags,
             initial_age: storable.lifetimes.initial_age,
@@ -85,9 +100,8 @@ impl Fetch {
     }
 
     /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
-    /// whoever has the whole body shall find it stored. `None` if the body broke off or nobody needs
-    /// it any more.
-    async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Option<Landing> {
+    /// whoever has the whole body shall find it stored.
+    pub(super) async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Pumped {
         let mut last = Bytes::new();
         while let Some(frame) = body.frame().await {
             let chunk = match frame.map(http_body::Frame::into_data) {
@@ -97,9 +111,7 @@ impl Fetch {
                 Err(fault) => {
                     tracing::debug!(%fault, url = self.key.url(), "the response broke off");
                     self.disband(RETRY_PAUSE);
-                    filling.abort();
-                    self.not_stored(Reason::Incomplete);
-                    return None;
+                    return Pumped::Broken(filling);
                 }
             };
             if body.is_end_stream() {
@@ -112,15 +124,15 @@ impl Fetch {
             }
             if filling.room().await == Pushed::Deserted {
                 self.not_stored(Reason::TooLarge);
-                return None;
+                return Pumped::Deserted;
             }
         }
-        Some(filling.finish(last))
+        Pumped::All(filling.finish(last))
     }
 
     /// The body turns out too large to be stored: nobody, here or elsewhere, waits for it to end.
     fn give_up(&self) {
-        self.mark_uncacheable();
+        self.mark_too_large(None);
         self.disband(self.proxy.hit_for_miss_ttl);
     }
 
@@ -176,6 +188,7 @@ impl Fetch {
             status: content.status,
             headers: content.headers.clone(),
             length: Some(content.body.len() as u64),
+            part: None,
             selecting: entry.selecting().clone(),
             tags: entry.tags().to_vec(),
             initial_age: entry.age(now),
@@ -204,6 +217,7 @@ impl Fetch {
             status: parts.status,
             headers: parts.headers,
             length: body.size_hint().exact(),
+            part: None,
             selecting,
             tags: Vec::new(),
             initial_age: Duration::ZERO,
@@ -214,7 +228,7 @@ impl Fetch {
             found: None,
         };
         let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
-        self.pump(filling, body, false).await;
+        drop(self.pump(filling, body, false).await);
         self.not_stored(reason)
     }
 }

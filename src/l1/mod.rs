@@ -11,7 +11,7 @@ use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
 
 use crate::clock::Moment;
-use crate::entry::Entry;
+use crate::entry::{Entry, Parts};
 use crate::key::Key;
 use crate::policy::search::Variance;
 use crate::policy::vary::Selecting;
@@ -106,11 +106,45 @@ impl L1 {
         verdict
     }
 
-    /// Remembers a URL as uncacheable until `until`, keeping its other variants.
-    pub fn mark_uncacheable(&self, key: &Key, until: Moment, now: Moment) {
+    /// Stores a part of a response, joined with those of the same representation that are `valid`: at most
+    /// `max_bytes` of them. A hit-for-miss marker stays, unless the whole is complete with it.
+    pub fn store_part(
+        &self,
+        key: &Key,
+        part: Parts,
+        max_bytes: u64,
+        now: Moment,
+        valid: impl Fn(&Entry) -> bool,
+    ) -> Stored {
+        let terms = slot::Terms { max_variants: self.bounds.max_variants, max_bytes, valid };
+        let mut verdict = Stored::Kept;
         self.cache.entry_by_ref(key).and_compute_with(|old| {
             let old = old.map(moka::Entry::into_value);
-            Op::Put(Arc::new(Slot::marked(old.as_deref(), until, now)))
+            match Slot::with_part(old.as_deref(), part, &terms, now) {
+                Some(slot) => Op::Put(Arc::new(slot)),
+                None => {
+                    verdict = Stored::TooManyVariants;
+                    Op::Nop
+                }
+            }
+        });
+        verdict
+    }
+
+    /// Remembers a URL as uncacheable until `until`, keeping its other variants.
+    pub fn mark_uncacheable(&self, key: &Key, until: Moment, now: Moment) {
+        self.mark(key, slot::Marker { until, too_large: false }, now);
+    }
+
+    /// The same for one whose body is too large to be stored as a whole; parts of it may still be.
+    pub fn mark_too_large(&self, key: &Key, until: Moment, now: Moment) {
+        self.mark(key, slot::Marker { until, too_large: true }, now);
+    }
+
+    fn mark(&self, key: &Key, marker: slot::Marker, now: Moment) {
+        self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let old = old.map(moka::Entry::into_value);
+            Op::Put(Arc::new(Slot::marked(old.as_deref(), marker, now)))
         });
     }
 
@@ -129,7 +163,7 @@ impl L1 {
     /// Counts the entries of one key that `matches`, and drops them if told to.
     pub fn reclaim(&self, key: &Key, now: Moment, drop: bool, matches: impl Fn(&Entry) -> bool) -> u64 {
         let Some(slot) = self.cache.get(key.as_bytes()) else { return 0 };
-        let count = slot.entries().iter().filter(|entry| matches(entry)).count() as u64;
+        let count = slot.all().filter(|entry| matches(entry)).count() as u64;
         if drop && count > 0 {
             self.retain(key, now, |entry| !matches(entry));
         }
@@ -144,7 +178,7 @@ impl L1 {
     /// Whether one more variant with these selecting fields fits under the key.
     pub fn has_room(&self, key: &Key, selecting: &Selecting, now: Moment) -> bool {
         let slot = self.cache.get(key.as_bytes());
-        slot.is_none_or(|slot| slot.others(selecting, now).count() < self.bounds.max_variants)
+        slot.is_none_or(|slot| slot.count_others(selecting, now) < self.bounds.max_variants)
     }
 
     /// URLs stored and their weight in bytes, as of moka's last maintenance.

@@ -8,7 +8,7 @@ use http::header::DATE;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::Entry;
+use crate::entry::{Entry, Joined, Parts};
 use crate::policy::age;
 use crate::policy::vary::Selecting;
 
@@ -20,8 +20,27 @@ pub(super) struct Usefulness;
 pub struct Slot {
     /// The most recent first.
     variants: SmallVec<[Arc<Entry>; 1]>,
-    uncacheable_until: Option<Moment>,
+    /// Parts of variants that are not stored as a whole.
+    parts: Vec<Arc<Parts>>,
+    marker: Option<Marker>,
     useful_for: Duration,
+}
+
+/// Why the URL is not worth waiting for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marker {
+    pub(super) until: Moment,
+    /// Whether it is because the whole is too large to store, which a part of it need not be.
+    pub(super) too_large: bool,
+}
+
+/// What a part is stored by.
+pub(super) struct Terms<V> {
+    pub(super) max_variants: usize,
+    /// Bytes in the parts of one variant.
+    pub(super) max_bytes: u64,
+    /// Whether no purge came after what is stored.
+    pub(super) valid: V,
 }
 
 impl Slot {
@@ -34,13 +53,47 @@ impl Slot {
         // that is stale is not: it would keep the origin busy in the place of a fresh one.
         let place = variants.iter().position(|other| other.fresh_left(now).is_zero() || made(other) <= made(entry));
         variants.insert(place.unwrap_or(variants.len()), Arc::clone(entry));
-        (variants.len() <= max_variants).then(|| Self::new(variants, None, now))
+        // The whole takes the place of its parts.
+        let parts: Vec<_> =
+            old.into_iter().flat_map(|slot| slot.other_parts(entry.selecting(), now)).cloned().collect();
+        (variants.len() + parts.len() <= max_variants).then(|| Self::new(variants, parts, None, now))
+    }
+
+    /// `old` with a part added, joined with those stored before if they belong together; the whole, if
+    /// nothing is missing any more. `None` if there are too many variants.
+    pub(super) fn with_part(
+        old: Option<&Self>,
+        part: Parts,
+        terms: &Terms<impl Fn(&Entry) -> bool>,
+        now: Moment,
+    ) -> Option<Self> {
+        let selecting = part.entry().selecting();
+        let before = old.and_then(|slot| slot.parts.iter().find(|parts| parts.entry().selecting() == selecting));
+        let others = |slot: &Self| slot.other_parts(selecting, now).cloned().collect::<Vec<_>>();
+        let mut parts = old.map(others).unwrap_or_default();
+        let joined = match before.filter(|before| (terms.valid)(before.entry())) {
+            Some(before) => part.joined(before, terms.max_bytes),
+            None => part.alone(),
+        };
+        match joined {
+            Joined::Whole(entry) => Self::with(old, &Arc::new(entry), terms.max_variants, now),
+            Joined::Parts(joined) => {
+                // A whole that was purged has nothing to say any more, and takes no place.
+                let stands =
+                    |entry: &&Arc<Entry>| entry.selecting() != joined.entry().selecting() || (terms.valid)(entry);
+                let wholes = old.map_or(&[][..], |slot| &slot.variants);
+                let variants: SmallVec<[Arc<Entry>; 1]> = wholes.iter().filter(stands).cloned().collect();
+                parts.push(Arc::new(joined));
+                let fits = variants.len() + parts.len() <= terms.max_variants;
+                fits.then(|| Self::new(variants, parts, old.and_then(|slot| slot.marker), now))
+            }
+        }
     }
 
     /// `old` with a hit-for-miss marker.
-    pub(super) fn marked(old: Option<&Self>, until: Moment, now: Moment) -> Self {
-        let variants = old.map(|slot| slot.variants.clone()).unwrap_or_default();
-        Self::new(variants, Some(until), now)
+    pub(super) fn marked(old: Option<&Self>, marker: Marker, now: Moment) -> Self {
+        let (variants, parts) = old.map(|slot| (slot.variants.clone(), slot.parts.clone())).unwrap_or_default();
+        Self::new(variants, parts, Some(marker), now)
     }
 
     /// Variants that an entry with these selecting fields leaves in place.
@@ -48,17 +101,32 @@ impl Slot {
         self.variants.iter().filter(move |o| o.selecting() != selecting && !o.useful_for(now).is_zero())
     }
 
+    /// Parts that a part or a whole with these selecting fields leaves in place.
+    fn other_parts(&self, selecting: &Selecting, now: Moment) -> impl Iterator<Item = &Arc<Parts>> {
+        self.parts.iter().filter(move |parts| {
+            let entry = parts.entry();
+            entry.selecting() != selecting && !entry.useful_for(now).is_zero()
+        })
+    }
+
+    /// How many variants, in whole or in part, one with these selecting fields leaves in place.
+    pub(super) fn count_others(&self, selecting: &Selecting, now: Moment) -> usize {
+        self.others(selecting, now).count() + self.other_parts(selecting, now).count()
+    }
+
     /// Without the entries that `keep` refuses. `None` if nothing is left.
     pub(super) fn retain(&self, keep: impl Fn(&Entry) -> bool, now: Moment) -> Option<Self> {
         let variants: SmallVec<[Arc<Entry>; 1]> = self.variants.iter().filter(|e| keep(e)).map(Arc::clone).collect();
-        let empty = variants.is_empty() && self.uncacheable_until.is_none();
-        (!empty).then(|| Self::new(variants, self.uncacheable_until, now))
+        let parts: Vec<_> = self.parts.iter().filter(|parts| keep(parts.entry())).map(Arc::clone).collect();
+        let empty = variants.is_empty() && parts.is_empty() && self.marker.is_none();
+        (!empty).then(|| Self::new(variants, parts, self.marker, now))
     }
 
-    fn new(variants: SmallVec<[Arc<Entry>; 1]>, uncacheable_until: Option<Moment>, now: Moment) -> Self {
-        let marker = uncacheable_until.map_or(Duration::ZERO, |until| until.since(now));
-        let useful_for = variants.iter().map(|entry| entry.useful_for(now)).fold(marker, Duration::max);
-        Self { variants, uncacheable_until, useful_for }
+    fn new(variants: SmallVec<[Arc<Entry>; 1]>, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
+        let pause = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
+        let entries = variants.iter().map(|entry| &**entry).chain(parts.iter().map(|parts| parts.entry()));
+        let useful_for = entries.map(|entry| entry.useful_for(now)).fold(pause, Duration::max);
+        Self { variants, parts, marker, useful_for }
     }
 
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
@@ -69,14 +137,29 @@ impl Slot {
         matching.or_else(|| self.variants.iter().find(speaking))
     }
 
-    /// Every variant, the most recent first.
+    /// The parts of the variant that matches the request.
+    pub fn select_parts(&self, request: &HeaderMap) -> Option<&Arc<Parts>> {
+        self.parts.iter().find(|parts| parts.entry().selecting().matches(request))
+    }
+
+    /// Everything stored, in whole or in part.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.variants.iter().map(|entry| &**entry).chain(self.parts.iter().map(|parts| parts.entry()))
+    }
+
+    /// Every variant that is stored as a whole, the most recent first.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.variants
     }
 
     /// Whether the URL was found uncacheable a moment ago.
     pub fn is_uncacheable(&self, now: Moment) -> bool {
-        self.uncacheable_until.is_some_and(|until| now < until)
+        self.marker.is_some_and(|marker| now < marker.until)
+    }
+
+    /// Whether that was because of its size alone.
+    pub fn is_too_large(&self, now: Moment) -> bool {
+        self.marker.is_some_and(|marker| now < marker.until && marker.too_large)
     }
 
     /// How long from its making the slot can be of use.
@@ -85,7 +168,8 @@ impl Slot {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.variants.iter().map(|entry| entry.weight()).sum::<usize>()
+        let variants: usize = self.variants.iter().map(|entry| entry.weight()).sum();
+        size_of::<Self>() + variants + self.parts.iter().map(|parts| parts.weight()).sum::<usize>()
     }
 }
 
@@ -102,6 +186,7 @@ mod tests {
     use crate::bus::Seq;
     use crate::entry::{Content, Provenance};
     use crate::policy::Rules;
+    use crate::policy::ranges::ContentRange;
     use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
@@ -156,5 +241,72 @@ mod tests {
     fn what_is_stale_gives_way_to_what_comes_with_an_earlier_date() {
         let (newer, older) = (dated("x-a", 37, 1), dated("x-b", 36, 62));
         assert!(Arc::ptr_eq(&selected(&newer, &older, 62), &older));
+    }
+
+    /// The bytes of this range of ten zeros, selected by this field.
+    fn part(field: &'static str, range: std::ops::Range<u64>) -> Parts {
+        let mut entry = Arc::into_inner(dated(field, 36, 1)).unwrap();
+        let length = usize::try_from(range.end - range.start).unwrap();
+        let mut content = entry.content().clone();
+        content.headers.insert("etag", HeaderValue::from_static("\"1\""));
+        content.body = bytes::Bytes::from(vec![0; length]);
+        let (lifetimes, selecting) = (entry.lifetimes().clone(), entry.selecting().clone());
+        let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
+        entry = Entry::restored(lifetimes, content, selecting, Vec::new(), "r".into(), provenance);
+        Parts::new(entry, &ContentRange { range, complete: Some(10) }, Vec::new()).unwrap()
+    }
+
+    fn terms(max_variants: usize, valid: bool) -> Terms<impl Fn(&Entry) -> bool> {
+        Terms { max_variants, max_bytes: 100, valid: move |_: &Entry| valid }
+    }
+
+    fn holds(slot: &Slot, range: std::ops::Range<u64>) -> bool {
+        slot.select_parts(&HeaderMap::new()).is_some_and(|parts| parts.cut(&range).is_some())
+    }
+
+    #[test]
+    fn parts_from_before_a_purge_are_not_joined() {
+        for (valid, joined) in [(true, true), (false, false)] {
+            let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+            let slot = Slot::with_part(Some(&slot), part("x-a", 4..8), &terms(9, valid), at(1)).unwrap();
+            assert_eq!((holds(&slot, 4..8), holds(&slot, 0..8)), (true, joined));
+        }
+    }
+
+    #[test]
+    fn the_whole_takes_the_place_of_its_parts_and_of_no_others() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+        let slot = Slot::with_part(Some(&slot), part("x-b", 0..4), &terms(9, true), at(1)).unwrap();
+        let slot = Slot::with(Some(&slot), &dated("x-a", 36, 1), 9, at(1)).unwrap();
+        assert_eq!((slot.entries().len(), slot.parts.len(), slot.all().count()), (1, 1, 2));
+        let slot = Slot::with_part(Some(&slot), part("x-b", 4..10), &terms(9, true), at(1)).unwrap();
+        assert_eq!((slot.entries().len(), slot.parts.len()), (2, 0), "the last part made it whole");
+        assert!(slot.entries().iter().any(|entry| entry.content().body.len() == 10));
+    }
+
+    #[test]
+    fn parts_count_as_a_variant_weigh_what_they_hold_and_are_dropped_like_one() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(1, true), at(1)).unwrap();
+        assert!(Slot::with_part(Some(&slot), part("x-b", 0..4), &terms(1, true), at(1)).is_none());
+        assert!(Slot::with(Some(&slot), &dated("x-b", 36, 1), 1, at(1)).is_none());
+        let more = Slot::with_part(Some(&slot), part("x-a", 5..9), &terms(1, true), at(1)).unwrap();
+        assert!(more.weight() >= slot.weight() + 4);
+        assert_eq!(slot.useful_for(), part("x-a", 0..4).entry().useful_for(at(1)));
+        assert!(slot.retain(|_| false, at(1)).is_none());
+        let purged = Slot::with(None, &dated("x-a", 36, 1), 1, at(1)).unwrap();
+        let slot = Slot::with_part(Some(&purged), part("x-a", 0..4), &terms(1, false), at(1)).unwrap();
+        assert!(slot.entries().is_empty() && holds(&slot, 0..4), "what was purged takes no place");
+    }
+
+    #[test]
+    fn a_marker_keeps_parts_and_says_whether_size_is_the_reason() {
+        let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
+        for too_large in [true, false] {
+            let marked = Slot::marked(Some(&slot), Marker { until: at(5), too_large }, at(1));
+            let marked = Slot::with_part(Some(&marked), part("x-a", 4..8), &terms(9, true), at(1)).unwrap();
+            assert!(holds(&marked, 0..8));
+            assert_eq!((marked.is_uncacheable(at(4)), marked.is_too_large(at(4))), (true, too_large));
+            assert!(!marked.is_uncacheable(at(5)) && !marked.is_too_large(at(5)));
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::Rules;
 use super::age;
 use super::directives::Directives;
 use super::freshness::{self, Facts};
+use super::ranges::ContentRange;
 use super::vary::Vary;
 use crate::reason::Reason;
 
@@ -64,7 +65,8 @@ pub fn judge_response(rules: &Rules, exchange: &Exchange<'_>) -> ResponseVerdict
     let initial_age = age::initial_age(exchange.response_headers, exchange.received_at, exchange.response_delay);
     let facts = Facts {
         rules,
-        status: exchange.status,
+        // A part lives as long as the whole would.
+        status: if exchange.status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { exchange.status },
         headers: exchange.response_headers,
         directives: &directives,
         targeted,
@@ -97,10 +99,15 @@ fn permitted(rules: &Rules, exchange: &Exchange<'_>, directives: &Directives) ->
     if exchange.status.is_informational() || exchange.status == StatusCode::NOT_MODIFIED {
         return Err(Reason::StatusNotCacheable);
     }
-    // "if the response status code is 206 or 304 [...] the cache understands the response status code"
+    // "if the response status code is 206 or 304 [...] the cache understands the response status code":
+    // a part is understood if it says where it belongs, which several parts in one body do each for itself.
     // `Content-Range` says nothing in other responses (RFC 9110 section 14.4).
-    if exchange.status == StatusCode::PARTIAL_CONTENT {
+    if exchange.status == StatusCode::PARTIAL_CONTENT && ContentRange::of(headers).is_none() {
         return Err(Reason::PartialContent);
+    }
+    // These answer a condition or a range of one client, neither of which is part of a key.
+    if matches!(exchange.status, StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE) {
+        return Err(Reason::StatusNotCacheable);
     }
     if is_event_stream(headers) {
         return Err(Reason::EventStream);

@@ -161,6 +161,23 @@ pub fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
     same && is_strong_date(stored)
 }
 
+/// The validator by which parts of one representation know one another (RFC 9111 section 3.4): a strong
+/// entity tag, or else a date that is strong. A weak tag says that the bytes may differ all the same.
+pub fn strong_validator(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut tags = headers.get_all(ETAG).iter();
+    match (tags.next(), tags.next()) {
+        (Some(tag), None) => tag.as_bytes().trim_ascii().starts_with(b"\"").then_some(tag),
+        (Some(_), Some(_)) => None,
+        (None, _) => headers.get(LAST_MODIFIED).filter(|_| is_strong_date(headers)),
+    }
+}
+
+/// Whether two responses carry parts of one representation, byte for byte.
+pub fn same_representation(a: &HeaderMap, b: &HeaderMap) -> bool {
+    let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().trim_ascii() == b.as_bytes().trim_ascii();
+    strong_validator(a).zip(strong_validator(b)).is_some_and(|(a, b)| same(a, b))
+}
+
 /// Section 8.8.2.2: a date is a strong validator if it is at least a second before `Date`.
 fn is_strong_date(stored: &HeaderMap) -> bool {
     let (Some(Ok(modified)), Some(Ok(made))) = (date(stored, &LAST_MODIFIED), date(stored, &DATE)) else {
@@ -286,5 +303,29 @@ mod tests {
         tagged.insert(ETAG, HeaderValue::from_static("\"a\""));
         let fields = not_modified_fields(&tagged);
         assert!(fields.contains_key(ETAG) && !fields.contains_key(LAST_MODIFIED));
+    }
+
+    #[test]
+    fn only_a_strong_validator_tells_that_two_parts_belong_together() {
+        for (a, b, expected) in [
+            (&[("etag", "\"a\"")][..], &[("etag", "\"a\"")][..], true),
+            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
+            (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("etag", "\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("etag", "a")], &[("etag", "a")], false),
+            (&[("etag", "\"a\""), ("etag", "\"a\"")], &[("etag", "\"a\"")], false),
+            (&[], &[], false),
+            (&[("etag", "\"a\"")], &[], false),
+            (&[("last-modified", EARLY), ("date", LATE)], &[("last-modified", EARLY), ("date", LATE)], true),
+            (&[("last-modified", EARLY), ("date", EARLY)], &[("last-modified", EARLY), ("date", LATE)], false),
+            (&[("last-modified", EARLY)], &[("last-modified", EARLY)], false),
+            (
+                &[("etag", "W/\"a\""), ("last-modified", EARLY), ("date", LATE)],
+                &[("last-modified", EARLY), ("date", LATE)],
+                false,
+            ),
+        ] {
+            assert_eq!(same_representation(&map(a), &map(b)), expected, "{a:?} {b:?}");
+        }
     }
 }

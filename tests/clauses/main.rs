@@ -83,6 +83,7 @@ const SECTIONS: &[&str] = &[
 const TABLES: &[&[Row]] = &[
     storing::ROWS,
     partial::ROWS,
+    partial::PARTS,
     reusing::ROWS,
     freshness::ROWS,
     validation::ROWS,
@@ -105,6 +106,7 @@ fn what_may_be_stored() {
 #[test]
 fn how_stored_responses_are_updated_and_parts_handled() {
     row::all_hold(partial::ROWS);
+    row::all_hold(partial::PARTS);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! RFC 9111 sections 3.2 to 3.4: updated and partial responses.
 
-use super::exchange::{map, minute};
-use super::live::{Rig, brief, field, live, reply};
+use super::exchange::{answer, map, minute};
+use super::live::{Rig, brief, field, live, live_with, reply};
 use super::row::Force::{May, Must, MustNot};
 use super::row::Row;
 use crate::support::soon;
+
+/// A route whose range requests are fetched as they come.
+const AS_ASKED: &str = ", ranges = 'as-asked'";
 
 /// Fields that a stored response has after an update, in the order of their names.
 fn updated(stored: &str, new: &str) -> String {
@@ -29,8 +32,9 @@ fn confirmed(fields: &'static str, name: &'static str) -> String {
 }
 
 /// The origin promises ten bytes and breaks off after three.
-async fn broken_off(rig: &Rig) {
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nCache-Control: max-age=60\r\nETag: \"1\"\r\n\r\nabc";
+async fn broken_off(rig: &Rig, fields: &str) {
+    let fields = format!("Content-Length: 10\r\nCache-Control: max-age=60\r\nETag: \"1\"\r\n{fields}");
+    let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\nabc");
     rig.origin.raw("/a", |script| script.send(head).close());
     // It depends on the moment whether the client sees the head before the connection breaks.
     let _ = soon("the broken answer", rig.proxy.client().get("/a").try_send()).await;
@@ -105,7 +109,7 @@ pub(crate) const ROWS: &[Row] = &[
                 "broken off",
                 || {
                     live(async |rig| {
-                        broken_off(&rig).await;
+                        broken_off(&rig, "").await;
                         rig.on("cache-control: max-age=60", "whole");
                         brief(&rig.get("").await)
                     })
@@ -130,7 +134,16 @@ pub(crate) const ROWS: &[Row] = &[
         force: MustNot,
         says: "store partial content unless ranges are understood",
         cases: &[
-            ("206", || minute().status(206).stored(), "not stored: partial-content"),
+            ("206 that does not say which part", || minute().status(206).stored(), "not stored: partial-content"),
+            (
+                "several parts in one body",
+                || {
+                    answer("cache-control: max-age=60 | content-type: multipart/byteranges; boundary=x")
+                        .status(206)
+                        .stored()
+                },
+                "not stored: partial-content",
+            ),
             ("200", || minute().stored(), "stored"),
         ],
     },
@@ -201,8 +214,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// Rows for what is not built; see `pending`.
-pub(crate) const PENDING_INCOMPLETE: Row = Row {
+/// Rows for parts that are stored.
+pub(crate) const PARTS: &[Row] = &[INCOMPLETE, PARTIAL, COMPLETED, COMBINED];
+
+const INCOMPLETE: Row = Row {
     section: "9111 3.3",
     force: May,
     says: "keep what arrived of a response that broke off, for ranges within it",
@@ -211,7 +226,7 @@ pub(crate) const PENDING_INCOMPLETE: Row = Row {
             "within",
             || {
                 live(async |rig| {
-                    broken_off(&rig).await;
+                    broken_off(&rig, "Accept-Ranges: bytes\r\n").await;
                     rig.origin.refuse().await;
                     brief(&rig.get("range: bytes=0-2").await)
                 })
@@ -222,7 +237,7 @@ pub(crate) const PENDING_INCOMPLETE: Row = Row {
             "beyond",
             || {
                 live(async |rig| {
-                    broken_off(&rig).await;
+                    broken_off(&rig, "Accept-Ranges: bytes\r\n").await;
                     rig.origin.refuse().await;
                     format!("{}", rig.get("range: bytes=0-4").await.status)
                 })
@@ -232,45 +247,81 @@ pub(crate) const PENDING_INCOMPLETE: Row = Row {
     ],
 };
 
-pub(crate) const PENDING_206: Row = Row {
+const PARTIAL: Row = Row {
     section: "9111 3.3",
     force: May,
     says: "store a 206 like a 200 that is not complete",
     cases: &[
         (
             "with Content-Range",
-            || {
-                super::exchange::answer("cache-control: max-age=60 | etag: \"1\" | content-range: bytes 0-1/5")
-                    .status(206)
-                    .stored()
-            },
+            || answer("cache-control: max-age=60 | etag: \"1\" | content-range: bytes 0-1/5").status(206).stored(),
             "stored",
         ),
         ("without", || minute().status(206).stored(), "not stored: partial-content"),
     ],
 };
 
-pub(crate) const PENDING_COMBINED: Row = Row {
+const COMPLETED: Row = Row {
+    section: "9111 3.3",
+    force: May,
+    says: "complete an incomplete response by a range request",
+    cases: &[
+        ("the rest of it", || completed("\"1\"", "3-5"), "200 hello!, range: bytes=3-, if-range: \"1\""),
+        ("the rest of another", || completed("\"2\"", "3-5"), "200 HELLO!, range: none, if-range: none"),
+        ("not the rest", || completed("\"1\"", "4-5"), "200 HELLO!, range: none, if-range: none"),
+    ],
+};
+
+/// The first half is stored; then the whole is asked for, and the origin sends this as the rest of it.
+fn completed(tag: &'static str, range: &'static str) -> String {
+    live_with(AS_ASKED, async |rig| {
+        let fields = "cache-control: max-age=60 | etag: \"1\" | content-range: bytes 0-2/6";
+        rig.origin.set("/a", reply(fields, "hel").status(206));
+        rig.get("range: bytes=0-2").await;
+        rig.origin.on_request("/a", move |request| {
+            let fields = format!("cache-control: max-age=60 | etag: {tag}");
+            match request.header("range") {
+                Some(_) => {
+                    let body = if range == "3-5" { "lo!" } else { "o!" };
+                    reply(&format!("{fields} | content-range: bytes {range}/6"), body).status(206)
+                }
+                None => reply(&fields, "HELLO!"),
+            }
+        });
+        let whole = rig.get("").await;
+        let asked = rig.origin.last("/a");
+        let sent = |name| asked.header(name).unwrap_or_else(|| "none".to_owned());
+        format!("{} {}, range: {}, if-range: {}", whole.status, whole.text(), sent("range"), sent("if-range"))
+    })
+}
+
+const COMBINED: Row = Row {
     section: "9111 3.4",
     force: May,
     says: "combine parts that share a strong validator into a whole",
     cases: &[
         ("two halves", || halves("\"1\""), "200 hello!, stored"),
-        ("halves of two wholes", || halves("\"2\""), "206 lo!, origin"),
+        ("halves of two wholes", || halves("\"2\""), "200 whole?, origin"),
+        ("halves with weak tags", || halves_with("W/\"1\"", "W/\"1\""), "200 whole?, origin"),
     ],
 };
 
-/// The origin sends the first half, then the second, whatever is asked; then the whole is asked for.
 fn halves(second_tag: &'static str) -> String {
-    live(async |rig| {
+    halves_with("\"1\"", second_tag)
+}
+
+/// The origin sends the first half, then the second; then the whole is asked for.
+fn halves_with(first_tag: &'static str, second_tag: &'static str) -> String {
+    live_with(AS_ASKED, async |rig| {
         let half = |tag: &str, range: &str, body| {
             let fields = format!("cache-control: max-age=60 | etag: {tag} | content-range: bytes {range}/6");
             reply(&fields, body).status(206)
         };
-        rig.origin.set("/a", half("\"1\"", "0-2", "hel"));
+        rig.origin.set("/a", half(first_tag, "0-2", "hel"));
         rig.get("range: bytes=0-2").await;
         rig.origin.set("/a", half(second_tag, "3-5", "lo!"));
         rig.get("range: bytes=3-5").await;
+        rig.on("cache-control: max-age=60", "whole?");
         brief(&rig.get("").await)
     })
 }

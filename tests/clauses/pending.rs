@@ -1,18 +1,9 @@
 //! Clauses that Millpond does not follow. A row that holds by now fails the test and leaves the list.
 
 use super::row::Pending;
-use super::{confirming, freshness, partial, reusing, validation};
+use super::{confirming, freshness, reusing, validation};
 
 pub(crate) const PENDING: &[Pending] = &[
-    Pending {
-        why: "a response that breaks off is dropped, and the next request fetches the whole",
-        row: partial::PENDING_INCOMPLETE,
-    },
-    Pending {
-        why: "partial responses are passed on and not stored; the whole is fetched, and ranges are served from it",
-        row: partial::PENDING_206,
-    },
-    Pending { why: "partial responses are not stored, so there is nothing to combine", row: partial::PENDING_COMBINED },
     Pending {
         why: "on purpose: our condition names one response, so a 304 without validators can only be about that; many \
               origins leave them out, and each refresh would cost a whole fetch",

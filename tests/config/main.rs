@@ -78,6 +78,7 @@ fn the_reference_shows_the_real_defaults() {
         "coalesce",
         "coalesce_wait",
         "max_object_size",
+        "ranges",
         "tag_headers",
     ];
     for key in defaults {

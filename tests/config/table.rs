@@ -357,6 +357,11 @@ origin = "a"
         "millpond.toml:6:29: routes[0].cache.coalesce_wait has no effect beside routes[0].cache.coalesce = false; remove one of them",
     ),
     (
+        r#"$SOUNDcache = { ranges = "as_asked" }
+"#,
+        r#"millpond.toml:6:20: routes[0].cache.ranges: "as_asked" is unknown; did you mean "as-asked"?"#,
+    ),
+    (
         "$SOUNDcache = { jitter = 1.5 }
 ",
         "millpond.toml:6:20: routes[0].cache.jitter: expected a number from 0.0 to 0.9, found the number 1.5",

@@ -1,11 +1,13 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod broken_parts;
 mod by_body;
 mod interim;
 mod parts;
 mod ranges;
 mod search;
 mod stored;
+mod stored_parts;
 mod streaming;
 mod trailers;
 mod upgrade;

@@ -40,6 +40,7 @@ pub(super) fn policy(
         coalesce: raw.coalesce.value,
         coalesce_wait: raw.coalesce_wait.value.0,
         max_object_size: max_object_size(raw, store, faults),
+        ranges: raw.ranges.value,
         tag_headers: raw.tag_headers.value.iter().map(|name| name.value.clone()).collect(),
     })
 }

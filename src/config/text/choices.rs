@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Refusal, Text, refuse};
 use crate::config::fault::nearest;
-use crate::config::model::{LogFormat, RuntimeModel};
+use crate::config::model::{LogFormat, RangeFetch, RuntimeModel};
 
 /// Makes an enum a choice between fixed words.
 macro_rules! choice {
@@ -42,6 +42,11 @@ macro_rules! choice {
 choice!(RuntimeModel: "\"per-core\" or \"work-stealing\"" {
     "per-core" => RuntimeModel::PerCore,
     "work-stealing" => RuntimeModel::WorkStealing,
+});
+
+choice!(RangeFetch: "\"whole\" or \"as-asked\"" {
+    "whole" => RangeFetch::Whole,
+    "as-asked" => RangeFetch::AsAsked,
 });
 
 choice!(LogFormat: "\"text\" or \"json\"" {

@@ -71,6 +71,32 @@ async fn a_purge_by_an_instance_that_never_saw_the_response_removes_what_is_good
     for proxy in &fleet[1..] {
         assert!(!ask(proxy, "/a?b=1").await.cache_status().hit);
     }
+}
+
+#[tokio::test]
+async fn parts_stay_where_they_are_and_the_whole_made_of_them_is_shared() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/a", |request| {
+        let reply = lasting("").header("etag", "\"1\"");
+        match request.header("range").as_deref() {
+            Some("bytes=0-1") => reply.status(206).header("content-range", "bytes 0-1/5").body("he"),
+            Some("bytes=2-") => reply.status(206).header("content-range", "bytes 2-4/5").body("llo"),
+            other => panic!("nobody needs {other:?}"),
+        }
+    });
+    let fleet = instances(2, &origin, &redis, "ranges = 'as-asked'").await;
+    let part = async |proxy: &Proxy| {
+        let answer = proxy.client().get("/a").header("host", "h").header("range", "bytes=0-1").send().await;
+        (answer.status, answer.text().to_owned(), answer.cache_status().hit)
+    };
+    for proxy in &fleet {
+        assert_eq!(part(proxy).await, (206, "he".to_owned(), false));
+        assert_eq!(part(proxy).await, (206, "he".to_owned(), true));
+    }
+    assert_eq!((origin.hits("/a"), redis.keys("*:v:-").await.len()), (2, 0));
+    assert_eq!(body(&fleet[0]).await, "hello");
+    stored(&fleet[0], 1).await;
+    assert_eq!(body(&fleet[1]).await, "hello");
     assert_eq!(origin.hits("/a"), 3);
 }
 

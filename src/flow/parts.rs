@@ -1,0 +1,166 @@
+//! Parts of what is not stored as a whole, from the client's side: answered from, and asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{HeaderMap, HeaderValue, IF_RANGE};
+use http::request::Parts as Request;
+
+use crate::clock::Moment;
+use crate::config::{CachePolicy, RangeFetch};
+use crate::entry::{Entry, Parts};
+use crate::key::Key;
+use crate::l1::Slot;
+use crate::policy::ranges::{ContentRange, RangeSpec};
+use crate::policy::request::Demand;
+use crate::policy::reuse::Reuse;
+use crate::policy::validation;
+use crate::reason::Outcome;
+
+use super::Proxy;
+use super::answer::Answer;
+use super::body::Body;
+use super::cache_status;
+use super::fill::Miss;
+use super::respond::{self, Slice};
+use super::site::Route;
+use super::visit::Visit;
+
+/// The one range that a request asks for, and the condition under which it wants no more than that.
+/// Requests that agree in both share a fetch.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Asked {
+    pub(super) spec: RangeSpec,
+    pub(super) if_range: Option<HeaderValue>,
+}
+
+impl Asked {
+    /// `None` for a request that asks for the whole, or for several ranges, which are cut from the whole.
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        if request.method != Method::GET {
+            return None;
+        }
+        let spec = RangeSpec::of(&request.headers)?;
+        Some(Self { spec, if_range: request.headers.get(IF_RANGE).cloned() })
+    }
+}
+
+/// How much of a representation a fetch is for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope {
+    /// This range of it; `None` for the whole.
+    pub(super) asked: Option<Asked>,
+    /// What is stored of it: to be completed, confirmed or joined, and to stand in if the origin fails.
+    pub(super) parts: Option<Arc<Parts>>,
+}
+
+/// Stored bytes that answer a request for a range.
+pub(super) struct PartHit {
+    pub(super) parts: Arc<Parts>,
+    part: ContentRange,
+    bytes: VecDeque<Bytes>,
+    pub(super) outcome: Outcome,
+}
+
+impl PartHit {
+    /// The bytes that `asked` means, if all of them are stored.
+    fn new(parts: &Arc<Parts>, asked: &Asked, outcome: Outcome) -> Option<Self> {
+        let range = asked.spec.within_known(parts.complete())?;
+        let bytes = parts.cut(&range)?;
+        let part = ContentRange { range, complete: parts.complete() };
+        Some(Self { parts: Arc::clone(parts), part, bytes, outcome })
+    }
+
+    /// The answer, or 304 if the client has what is stored.
+    fn respond(self, request: &Request, now: Moment, status: HeaderValue) -> http::Response<Body> {
+        let entry = self.parts.entry();
+        let (headers, age) = (&entry.content().headers, entry.age(now));
+        respond::slice(request, Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) }, status)
+    }
+}
+
+impl Proxy {
+    /// What is stored of the range that a request asks for, if it may be used now.
+    pub(super) fn find_part(&self, slot: &Slot, visit: &Visit, url: &str, demand: &Demand) -> Option<PartHit> {
+        let headers = &visit.parts.headers;
+        let parts = slot.select_parts(headers)?;
+        let asked = Asked::of(&visit.parts)?;
+        let entry = parts.entry();
+        let known =
+            entry.is_valid(url, self.log.table()) && validation::if_range_holds(headers, &entry.content().headers);
+        let now = self.clock.now();
+        let outcome = match entry.reuse(now, demand) {
+            _ if !known || !self.is_trusted(entry, now) => return None,
+            Reuse::Fresh => Outcome::Hit,
+            Reuse::StaleAccepted => Outcome::StaleAccepted,
+            Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
+            Reuse::StaleIfError if !entry.refresh_due(now) => Outcome::StaleIfError,
+            Reuse::StaleIfError | Reuse::Expired => return None,
+        };
+        PartHit::new(parts, &asked, outcome)
+    }
+
+    /// Answers from a stored part.
+    pub(super) fn hit_part(&self, visit: &Visit, route: Arc<Route>, hit: PartHit) -> Answer {
+        let (now, outcome) = (self.clock.now(), hit.outcome);
+        let entry = hit.parts.entry();
+        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
+        Answer::new(hit.respond(&visit.parts, now, status), outcome, Some(route))
+    }
+
+    /// What another fetch has stored since this request was looked up, if it is fresh.
+    pub(super) fn find_by_now(&self, visit: &Visit, route: &Arc<Route>, miss: &Miss) -> Option<Answer> {
+        if let Some(entry) = self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
+            return Some(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit));
+        }
+        miss.scope.asked.as_ref()?;
+        let slot = self.l1.find(miss.key.as_bytes())?;
+        let hit = self.find_part(&slot, visit, miss.key.url(), &miss.demand)?;
+        (hit.outcome == Outcome::Hit).then(|| self.hit_part(visit, Arc::clone(route), hit))
+    }
+
+    /// What a fetch for this request is for: the range alone if the route says so or the whole is known
+    /// to be too large to be stored, else the whole.
+    pub(super) fn scope(
+        &self,
+        visit: &Visit,
+        policy: &CachePolicy,
+        key: &Key,
+        stored: Option<&Arc<Entry>>,
+        too_large: bool,
+    ) -> Scope {
+        // What is stored as a whole is confirmed as a whole.
+        if stored.is_some() {
+            return Scope::default();
+        }
+        let parts = self.stored_parts(key, &visit.parts.headers);
+        let complete = parts.as_ref().and_then(|parts| parts.complete());
+        let alone = too_large
+            || policy.ranges == RangeFetch::AsAsked
+            || complete.is_some_and(|complete| complete > policy.max_object_size);
+        Scope { asked: if alone { Asked::of(&visit.parts) } else { None }, parts }
+    }
+
+    fn stored_parts(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Parts>> {
+        let slot = self.l1.find(key.as_bytes())?;
+        let parts = slot.select_parts(request)?;
+        parts.entry().is_valid(key.url(), self.log.table()).then(|| Arc::clone(parts))
+    }
+
+    /// The stored part that may stand in for a failed origin.
+    pub(super) fn part_to_stand_in(&self, visit: &Visit, miss: &Miss) -> Option<PartHit> {
+        let (asked, parts) = (miss.scope.asked.as_ref()?, miss.scope.parts.as_ref()?);
+        let entry = parts.entry();
+        let usable = entry.usable_on_error(self.clock.now(), &miss.demand)
+            && entry.is_valid(miss.key.url(), self.log.table())
+            && validation::if_range_holds(&visit.parts.headers, &entry.content().headers);
+        if usable { PartHit::new(parts, asked, Outcome::StaleIfError) } else { None }
+    }
+
+    /// The same as an answer, with what is said of the origin.
+    pub(super) fn part_stands_in(&self, visit: &Visit, hit: PartHit, status: HeaderValue) -> http::Response<Body> {
+        hit.respond(&visit.parts, self.clock.now(), status)
+    }
+}
