@@ -163,7 +163,7 @@ section! {
         early_refresh: Ratio<100> = Ratio(1.0),
         /// Whether Cache-Control in requests counts, so that clients can ask for a fresh response.
         respect_client_cache_control: bool = false,
-        /// Whether responses with Set-Cookie may be stored; the field itself is not.
+        /// Whether responses with Set-Cookie may be stored; the field itself is not, and reaches only the client that asked.
         store_set_cookie: bool = false,
         /// Whether requests that miss at the same time share one fetch.
         coalesce: bool = true,

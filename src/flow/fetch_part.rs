@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue, SET_COOKIE};
 use tokio::sync::oneshot;
 
 use crate::coalesce::BodyLimits;
@@ -105,15 +105,17 @@ impl Fetch {
             ResponseVerdict::Uncacheable(reason) => Err(reason),
         };
         let tags = self.tags(&headers);
-        if let Ok(storable) = &judged {
-            fields::prepare_stored(&mut headers, storable);
-        }
+        let own = match &judged {
+            Ok(storable) => fields::prepare_stored(&mut headers, storable),
+            Err(_) => fields::take_out(&mut headers, &[SET_COOKIE]),
+        };
         let provenance = self.provenance(&leader, arrived);
         // As with a whole, the 304 may say that the response varies on something else than was known.
         let selecting = Selecting::new(Vary::of(&headers).names(), &self.selecting_from);
         let head = Arc::new(Head {
             status: StatusCode::PARTIAL_CONTENT,
             headers,
+            own,
             length: Some(range.end - range.start),
             part: Some(ContentRange { range: range.clone(), complete: parts.complete() }),
             selecting: selecting.clone(),

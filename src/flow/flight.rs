@@ -43,6 +43,8 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Fields as sent to clients, without `Age`.
     pub(super) headers: HeaderMap,
+    /// Fields for the client whose request was sent, and for nobody else.
+    pub(super) own: HeaderMap,
     /// `Content-Length`, where the origin gave it.
     pub(super) length: Option<u64>,
     /// Which part it is of the whole.

@@ -45,7 +45,7 @@ fn relayed(headers: &HeaderMap, audience: Audience) -> Option<HeaderMap> {
     let mut fields = headers.clone();
     fields::strip_hop_by_hop(&mut fields);
     if audience == Audience::First {
-        // As of the response, should it be shared.
+        // A cookie reaches its client with the response, once that is judged.
         fields.remove(SET_COOKIE);
     }
     respond::add_via(&mut fields);

@@ -181,7 +181,10 @@ impl Proxy {
             status = status.because(reason);
         }
         let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
-        let response = respond::arriving(&visit.parts, head, body, age, status.value());
+        let mut response = respond::arriving(&visit.parts, head, body, age, status.value());
+        if role == Role::Leader {
+            respond::add_own(&mut response, &head.own);
+        }
         let answer = Answer::new(response, outcome, Some(Arc::clone(route)));
         match head.not_stored {
             Some(reason) => answer.because(reason),

@@ -154,6 +154,15 @@ fn not_modified(stored: &HeaderMap) -> Response<Body> {
     response
 }
 
+/// Adds the fields that are for the client whose request was sent. What the answer says of itself stands.
+pub(super) fn add_own(response: &mut Response<Body>, own: &HeaderMap) {
+    for name in own.keys().filter(|name| !response.headers().contains_key(*name)).cloned().collect::<Vec<_>>() {
+        for value in own.get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
+}
+
 /// Hands the origin's response to one client alone.
 pub(super) fn direct(request: &Parts, origin: Response<ResponseBody>, status: CacheStatus) -> Response<Body> {
     let (parts, mut body) = origin.into_parts();

@@ -55,14 +55,28 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Removes what is not stored: fields of the connection, framing, which the body in the store gives
-/// anew, `Age`, which is computed for each answer, and what the policy withholds.
-pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) {
+/// anew, `Age`, which is computed for each answer, and what the policy withholds. The latter is for the
+/// client whose request was sent, and returned.
+pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) -> HeaderMap {
     strip_hop_by_hop(headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(AGE);
-    for name in FOR_A_PROXY.iter().chain(&storable.withheld) {
+    for name in &FOR_A_PROXY {
         headers.remove(name);
     }
+    take_out(headers, &storable.withheld)
+}
+
+/// Moves all fields of these names.
+pub fn take_out(headers: &mut HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            taken.append(name, value.clone());
+        }
+        headers.remove(name);
+    }
+    taken
 }
 
 /// The members of a comma-separated list in which quoted strings may contain commas.

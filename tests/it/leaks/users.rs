@@ -116,9 +116,44 @@ async fn what_is_public_is_shared_with_users_who_log_in_and_a_cookie_set_for_one
         let cookie = format!("session={}", request.header("cookie").unwrap_or_default());
         for_a_minute(Reply::ok()).header("set-cookie", &cookie).body("public")
     });
-    for (field, value) in [("cookie", "ada"), ("cookie", "bob"), ("authorization", "carol")] {
+    for (field, value, set) in [
+        ("cookie", "ada", Some("session=ada")),
+        ("cookie", "bob", None),
+        ("authorization", "carol", None),
+    ] {
         let answer = with(&proxy, "/a", field, value).send().await;
-        assert_eq!((answer.text(), answer.header("set-cookie")), ("public", None), "{value}");
+        assert_eq!((answer.text(), answer.header("set-cookie").as_deref()), ("public", set), "{value}");
     }
     assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
+async fn a_cookie_reaches_the_client_that_asked_and_nobody_who_waits_with_it() {
+    let fresh: fn(Reply) -> Reply = for_a_minute;
+    let confirmed: fn(Reply) -> Reply = |r| for_a_minute(r).status(304);
+    let failed: fn(Reply) -> Reply = |r| r.status(500);
+    // Where no cookie may be stored, a 304 with one is shared all the same: what it confirms was for all.
+    for (index, (rule, dress)) in [("true", fresh), ("true", confirmed), ("true", failed), ("false", confirmed)]
+        .into_iter()
+        .enumerate()
+    {
+        let (origin, proxy) = start(&format!(", store_set_cookie = {rule}")).await;
+        origin.on("/me", |r| for_a_minute(r).header("etag", "\"1\"").body("public"));
+        proxy.client().get("/me").send().await;
+        proxy.pass(Duration::from_secs(61));
+        origin.on_request("/me", move |request| {
+            let cookie = format!("session={}", request.header("cookie").unwrap_or_default());
+            dress(Reply::ok()).header("etag", "\"1\"").header("set-cookie", &cookie)
+        });
+        let gate = origin.hold("/me");
+        let mut ada = with(&proxy, "/me", "cookie", "ada").start().await;
+        gate.arrived(1).await;
+        let mut bob = with(&proxy, "/me", "cookie", "bob").start().await;
+        proxy.answering(2).await;
+        gate.release();
+        let cookie = |head: &http::response::Parts| head.headers.get("set-cookie").cloned();
+        assert_eq!(cookie(ada.head().await).unwrap(), "session=ada", "case {index}");
+        assert_eq!(cookie(bob.head().await), None, "case {index}");
+        assert_eq!(origin.hits("/me"), 2, "case {index}");
+    }
 }
