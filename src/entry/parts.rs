@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
 use super::Entry;
-use crate::policy::ranges::ContentRange;
+use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::tags::MAX_TAGS;
 use crate::policy::validation;
 
@@ -55,6 +55,17 @@ pub struct Parts {
     pieces: Vec<Piece>,
     /// Fields that must not come back from an older part.
     withheld: Vec<HeaderName>,
+    /// Set for a part that is shorter than the origin said.
+    contradicted: Option<Contradicted>,
+}
+
+/// How a part came that is shorter than its `Content-Range`. What arrived begins where the origin said, and
+/// stays by itself: nothing is combined with the word of an origin that contradicts itself.
+#[derive(Clone, Debug)]
+struct Contradicted {
+    /// What the client asked for: the same request may get the same answer.
+    asked: RangeSpec,
+    announced: ContentRange,
 }
 
 /// What a part and those stored before amount to.
@@ -77,14 +88,21 @@ impl Parts {
             return None;
         }
         let pieces = vec![Piece { start: part.range.start, bytes, turn: 0 }];
-        Some(Self { entry, complete: part.complete, pieces, withheld })
+        Some(Self { entry, complete: part.complete, pieces, withheld, contradicted: None })
+    }
+
+    /// The same, where the origin had announced more bytes than it sent in answer to `asked`.
+    #[must_use]
+    pub fn contradicting(self, announced: ContentRange, asked: RangeSpec) -> Self {
+        Self { contradicted: Some(Contradicted { asked, announced }), ..self }
     }
 
     /// The same parts with the fields and the lifetime of `entry`: the origin has confirmed them.
     #[must_use]
     pub fn confirmed(&self, mut entry: Entry, withheld: Vec<HeaderName>) -> Self {
         entry.content.body = Bytes::new();
-        Self { entry, complete: self.complete, pieces: self.pieces.clone(), withheld }
+        let (pieces, contradicted) = (self.pieces.clone(), self.contradicted.clone());
+        Self { entry, complete: self.complete, pieces, withheld, contradicted }
     }
 
     /// Everything but the bytes.
@@ -95,6 +113,17 @@ impl Parts {
     /// The length of the whole, where the origin said it.
     pub fn complete(&self) -> Option<u64> {
         self.complete
+    }
+
+    /// The part that answers a request for `asked`, and its bytes; `None` if one of them is missing.
+    pub fn answer(&self, asked: RangeSpec) -> Option<(ContentRange, VecDeque<Bytes>)> {
+        if let Some(contradicted) = self.contradicted.as_ref().filter(|contradicted| contradicted.asked == asked) {
+            let bytes = self.pieces.iter().map(|piece| piece.bytes.clone());
+            return Some((contradicted.announced.clone(), bytes.collect()));
+        }
+        let range = asked.within_known(self.complete)?;
+        let bytes = self.cut(&range)?;
+        Some((ContentRange { range, complete: self.complete }, bytes))
     }
 
     /// The bytes of `range`, in order; `None` if one of them is missing.
@@ -121,7 +150,9 @@ impl Parts {
 
     /// Whether the rest can be asked for and combined with these (RFC 9111 section 3.4).
     pub fn can_be_completed(&self) -> bool {
-        self.missing().is_some() && validation::strong_validator(&self.entry.content.headers).is_some()
+        self.contradicted.is_none()
+            && self.missing().is_some()
+            && validation::strong_validator(&self.entry.content.headers).is_some()
     }
 
     /// These and no others.
@@ -171,6 +202,8 @@ impl Parts {
         };
         let more = old.tags.iter().filter(|tag| !new.tags.contains(tag)).count();
         lengths
+            && self.contradicted.is_none()
+            && before.contradicted.is_none()
             && new.tags.len() + more <= MAX_TAGS
             && new.selecting == old.selecting
             && validation::same_representation(&new.content.headers, &old.content.headers)

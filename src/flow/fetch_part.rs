@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::coalesce::BodyLimits;
 use crate::entry::{self, Parts, Provenance};
 use crate::l1::Stored;
-use crate::policy::ranges::ContentRange;
+use crate::policy::ranges::{Carried, ContentRange, RangeSpec};
 use crate::policy::request::Demand;
 use crate::policy::storability::{ResponseVerdict, Storable};
 use crate::policy::vary::{Selecting, Vary};
@@ -31,32 +31,42 @@ impl Fetch {
         arrived: Arrived,
     ) -> Fetched {
         let headers = arrived.response.headers();
-        let verdict = match (&self.scope.asked, ContentRange::of(headers)) {
-            (Some(_), Some(part)) => match self.verdict(StatusCode::PARTIAL_CONTENT, headers, arrived.delay) {
-                ResponseVerdict::Storable(storable) => self.room_for(&arrived, &storable).map(|()| (part, storable)),
+        let verdict = match (&self.scope.asked, Carried::of(headers)) {
+            (Some(asked), Some(carried)) => match self.verdict(StatusCode::PARTIAL_CONTENT, headers, arrived.delay) {
+                ResponseVerdict::Storable(storable) => {
+                    self.room_for(&arrived, &storable).map(|()| ((carried, asked.spec), storable))
+                }
                 ResponseVerdict::Uncacheable(reason) => Err(reason),
             },
             _ => Err(Reason::PartialContent),
         };
         match verdict {
-            Ok((part, _)) if part.length() > self.policy.max_object_size => {
+            Ok(((carried, _), _)) if carried.part.length() > self.policy.max_object_size => {
                 self.release(leader, client, arrived.response, Reason::TooLarge)
             }
-            Ok((part, storable)) => {
+            Ok((carried, storable)) => {
                 drop(client);
-                self.fill_part(leader, arrived, part, storable).await
+                self.fill_part(leader, arrived, carried, storable).await
             }
             Err(reason) => self.release(leader, client, arrived.response, reason),
         }
     }
 
-    /// Streams a part to everybody who waits for it, and stores it when all of it is there.
-    async fn fill_part(&self, leader: Leader, arrived: Arrived, part: ContentRange, storable: Storable) -> Fetched {
+    /// Streams a part to everybody who waits for it, as the origin sent it, and stores it when all of it is
+    /// there.
+    async fn fill_part(
+        &self,
+        leader: Leader,
+        arrived: Arrived,
+        (carried, asked): (Carried, RangeSpec),
+        storable: Storable,
+    ) -> Fetched {
         let provenance = self.provenance(&leader, &arrived);
         let (mut parts, body) = arrived.response.into_parts();
         parts.headers.remove(CONTENT_RANGE);
         let head = self.head(&mut parts, &body, &storable, &provenance);
-        let head = Arc::new(Head { length: Some(part.length()), part: Some(part.clone()), ..head });
+        let (length, announced) = (Some(carried.part.length()), Some(carried.announced.clone()));
+        let head = Arc::new(Head { length, part: announced, ..head });
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
         let mut landing = match self.pump(filling, body, true).await {
@@ -66,7 +76,9 @@ impl Fetch {
         };
         let Some(bytes) = landing.body() else { return self.not_stored(Reason::TooLarge) };
         let withheld = storable.withheld.clone();
-        let parts = Parts::new(self.entry(storable, &head, bytes, provenance), &part, withheld);
+        let parts = Parts::new(self.entry(storable, &head, bytes, provenance), &carried.part, withheld);
+        let parts =
+            if carried.is_short() { parts.map(|parts| parts.contradicting(carried.announced, asked)) } else { parts };
         // There were more or fewer bytes than announced.
         let kept = parts.ok_or(Reason::Incomplete).and_then(|parts| self.keep_parts(parts));
         drop(landing);
@@ -183,9 +195,11 @@ impl Fetch {
 /// What has arrived of a response that broke off, if it is of use as a part.
 fn beginning(filling: &Filling, head: &Head, partial: bool) -> Option<(ContentRange, Bytes)> {
     let ranges = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"bytes");
+    // One that announced more than it meant to send is no part to go on from.
+    let contradicted = head.part.as_ref().is_some_and(|part| head.length != Some(part.length()));
     let serves_ranges = partial || head.headers.get(ACCEPT_RANGES).is_some_and(ranges);
     let of_the_whole = partial || head.status == StatusCode::OK;
-    if !(serves_ranges && of_the_whole && validation::strong_validator(&head.headers).is_some()) {
+    if contradicted || !(serves_ranges && of_the_whole && validation::strong_validator(&head.headers).is_some()) {
         return None;
     }
     let bytes = filling.so_far()?;

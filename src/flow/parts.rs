@@ -65,11 +65,9 @@ pub(super) struct PartHit {
 }
 
 impl PartHit {
-    /// The bytes that `asked` means, if all of them are stored.
+    /// What is stored for `asked`, if it is all of it.
     fn new(parts: &Arc<Parts>, asked: &Asked, outcome: Outcome) -> Option<Self> {
-        let range = asked.spec.within_known(parts.complete())?;
-        let bytes = parts.cut(&range)?;
-        let part = ContentRange { range, complete: parts.complete() };
+        let (part, bytes) = parts.answer(asked.spec)?;
         Some(Self { parts: Arc::clone(parts), part, bytes, outcome })
     }
 

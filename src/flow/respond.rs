@@ -83,7 +83,7 @@ pub(super) fn arriving(
     status: HeaderValue,
 ) -> Response<Body> {
     if let Some(part) = &head.part {
-        let body = Body::shared(reader, 0, Some(part.length()));
+        let body = Body::shared(reader, 0, head.length);
         return slice(request, Slice { headers: &head.headers, age, part, body }, status);
     }
     let body = Bulk::Arriving(reader, head.length);

@@ -123,8 +123,13 @@ pub struct ContentRange {
 
 impl ContentRange {
     /// Reads the field. `None` if it is missing, there several times, in another unit, invalid, or for
-    /// another number of bytes than `Content-Length` says: nobody could say then where the bytes belong.
+    /// another number of bytes than `Content-Length` says: the part is not the one that was announced.
     pub fn of(response: &HeaderMap) -> Option<Self> {
+        Carried::of(response).filter(|carried| !carried.is_short()).map(|carried| carried.announced)
+    }
+
+    /// What the field says, whatever the body is.
+    fn announced(response: &HeaderMap) -> Option<Self> {
         let mut fields = response.get_all(CONTENT_RANGE).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else { return None };
         let (unit, rest) = field.to_str().ok()?.trim().split_once(' ')?;
@@ -136,9 +141,7 @@ impl ContentRange {
             && first <= last
             && last < u64::MAX
             && complete.is_none_or(|complete| last < complete);
-        let part = valid.then(|| Self { range: first..last + 1, complete })?;
-        let length = response.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(exact));
-        length.is_none_or(|length| length == Some(part.length())).then_some(part)
+        valid.then(|| Self { range: first..last + 1, complete })
     }
 
     /// Bytes in the part.
@@ -154,6 +157,36 @@ impl ContentRange {
             None => format!("bytes {first}-{last}/*"),
         };
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("bytes */*"))
+    }
+}
+
+/// What a 206 carries of the part that it announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What `Content-Range` says.
+    pub announced: ContentRange,
+    /// The bytes that are there: from the first position on, and fewer than announced if `Content-Length`
+    /// says so. They are an incomplete part (RFC 9111 section 3.3).
+    pub part: ContentRange,
+}
+
+impl Carried {
+    /// `None` if `Content-Range` says nothing, or the body is empty or longer than that: nobody could say
+    /// then where the bytes belong.
+    pub fn of(response: &HeaderMap) -> Option<Self> {
+        let announced = ContentRange::announced(response)?;
+        let length = match response.get(CONTENT_LENGTH) {
+            Some(length) => length.to_str().ok().and_then(exact)?,
+            None => announced.length(),
+        };
+        let start = announced.range.start;
+        let part = ContentRange { range: start..start.checked_add(length)?, complete: announced.complete };
+        (1..=announced.length()).contains(&length).then_some(Self { announced, part })
+    }
+
+    /// Whether there are fewer bytes than announced.
+    pub fn is_short(&self) -> bool {
+        self.part.length() < self.announced.length()
     }
 }
 
@@ -338,6 +371,21 @@ mod tests {
             response.insert(CONTENT_RANGE, HeaderValue::from_static("bytes 4-9/10"));
             response.insert(CONTENT_LENGTH, HeaderValue::from_str(length).unwrap());
             assert_eq!(ContentRange::of(&response).is_some(), expected, "{length:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_shorter_than_announced_begins_where_it_says_and_a_longer_one_nowhere() {
+        for (length, expected) in
+            [("6", Some((4..10, false))), ("5", Some((4..9, true))), ("1", Some((4..5, true))), ("0", None)]
+                .into_iter()
+                .chain(["7", "18446744073709551615", "x", ""].map(|length| (length, None)))
+        {
+            let mut response = HeaderMap::new();
+            response.insert(CONTENT_RANGE, HeaderValue::from_static("bytes 4-9/10"));
+            response.insert(CONTENT_LENGTH, HeaderValue::from_str(length).unwrap());
+            let carried = Carried::of(&response).map(|carried| (carried.part.range.clone(), carried.is_short()));
+            assert_eq!(carried, expected, "{length:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::Rules;
 use super::age;
 use super::directives::Directives;
 use super::freshness::{self, Facts};
-use super::ranges::ContentRange;
+use super::ranges::Carried;
 use super::vary::Vary;
 use crate::reason::Reason;
 
@@ -100,9 +100,9 @@ fn permitted(rules: &Rules, exchange: &Exchange<'_>, directives: &Directives) ->
         return Err(Reason::StatusNotCacheable);
     }
     // "if the response status code is 206 or 304 [...] the cache understands the response status code":
-    // a part is understood if it says where it belongs, which several parts in one body do each for itself.
+    // a part is understood if it says where it begins, which several parts in one body do each for itself.
     // `Content-Range` says nothing in other responses (RFC 9110 section 14.4).
-    if exchange.status == StatusCode::PARTIAL_CONTENT && ContentRange::of(headers).is_none() {
+    if exchange.status == StatusCode::PARTIAL_CONTENT && Carried::of(headers).is_none() {
         return Err(Reason::PartialContent);
     }
     // These answer a condition or a range of one client, neither of which is part of a key.

@@ -119,12 +119,14 @@ proptest! {
             prop_assert_eq!(Some(&bytes[..]), body.get(from..to));
             prop_assert!((from..to).all(|at| taken.iter().any(|range| range.contains(&at))), "a hole was served");
         }
-        let newest = taken.last().unwrap().len() as u64;
-        let bytes = match &joined {
-            Joined::Parts(parts) => parts.bytes(),
-            Joined::Whole(entry) => entry.content().body.len() as u64,
+        let (bytes, largest) = match &joined {
+            Joined::Parts(parts) => (parts.bytes(), taken.last().map_or(0, Range::len).max(taken[0].len())),
+            // Nothing was added to it after the part that made it whole, whichever that was.
+            Joined::Whole(entry) => {
+                (entry.content().body.len() as u64, taken.iter().map(Range::len).max().unwrap_or_default())
+            }
         };
-        prop_assert!(bytes <= limit.max(newest).max(taken[0].len() as u64), "{bytes} bytes are kept");
+        prop_assert!(bytes <= limit.max(largest as u64), "{bytes} bytes are kept");
     }
 
     #[test]
@@ -268,5 +270,28 @@ fn a_part_with_more_or_fewer_bytes_than_announced_is_no_part() {
         );
         entry.content.body = Bytes::from_static(b"01234");
         assert!(Parts::new(entry, &ContentRange { range: announced, complete: Some(10) }, Vec::new()).is_none());
+    }
+}
+
+#[test]
+fn a_part_that_contradicts_itself_repeats_one_answer_and_joins_no_other() {
+    let whole = b"0123456789";
+    let announced = ContentRange { range: 4..10, complete: Some(10) };
+    let short = || part(whole, 4..9, "\"1\"", Some(10)).contradicting(announced.clone(), RangeSpec::Last(5));
+    let parts = short();
+    let answer = |asked| parts.answer(asked).map(|(part, bytes)| (part, Vec::from(bytes).concat()));
+    assert_eq!(answer(RangeSpec::Last(5)), Some((announced.clone(), b"45678".to_vec())));
+    let within = ContentRange { range: 6..9, complete: Some(10) };
+    assert_eq!(answer(RangeSpec::FromTo(6, 8)), Some((within, b"678".to_vec())));
+    for beyond in [RangeSpec::Last(1), RangeSpec::From(6), RangeSpec::FromTo(4, 9)] {
+        assert_eq!(answer(beyond), None, "{beyond:?}");
+    }
+    assert!(part(whole, 4..9, "\"1\"", Some(10)).can_be_completed() && !parts.can_be_completed());
+    let joined = [
+        short().joined(&part(whole, 0..4, "\"1\"", Some(10)), ROOM),
+        part(whole, 0..4, "\"1\"", Some(10)).joined(&parts, ROOM),
+    ];
+    for joined in joined {
+        assert_eq!(cut(&joined, &(3..5)), None);
     }
 }

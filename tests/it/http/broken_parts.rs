@@ -30,7 +30,6 @@ async fn ask(proxy: &Proxy, range: &str) -> Answer {
 #[tokio::test]
 async fn a_part_that_contradicts_itself_is_passed_and_not_stored() {
     for (content_range, body) in [
-        ("bytes 4-9/10", "01234"),
         ("bytes 5-9/10", "012345"),
         ("bytes 5-4/10", "01234"),
         ("bytes 5-9/9", "01234"),
@@ -47,6 +46,69 @@ async fn a_part_that_contradicts_itself_is_passed_and_not_stored() {
         let next = ask(&proxy, "bytes=-5").await;
         assert_eq!((next.text(), next.cache_status().hit), ("56789", false), "{content_range}");
     }
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_announced_is_passed_as_it_came_and_stored_from_its_first_byte() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    always(&origin, "bytes 4-9/10", "01234");
+    for hit in [false, true] {
+        let answer = ask(&proxy, "bytes=-5").await;
+        assert_eq!((answer.status, answer.text(), answer.cache_status().hit), (206, "01234", hit));
+        assert_eq!(answer.header("content-range").as_deref(), Some("bytes 4-9/10"), "the same answer, hit: {hit}");
+        assert_eq!(answer.header("content-length").as_deref(), Some("5"));
+    }
+    by_the_book(&origin, "abcdefghij");
+    for (range, content_range, body) in [("bytes=6-8", "bytes 6-8/10", "234"), ("bytes=4-8", "bytes 4-8/10", "01234")] {
+        let within = ask(&proxy, range).await;
+        assert_eq!((within.status, within.text(), within.cache_status().hit), (206, body, true), "{range}");
+        assert_eq!(within.header("content-range").as_deref(), Some(content_range), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_part_that_is_shorter_than_announced_lacks_is_asked_for() {
+    for (range, body) in [("bytes=6-", "ghij"), ("bytes=-1", "j"), ("bytes=-6", "efghij"), ("bytes=4-9", "efghij")] {
+        let (origin, proxy) = start(AS_ASKED).await;
+        always(&origin, "bytes 4-9/10", "01234");
+        ask(&proxy, "bytes=-5").await;
+        by_the_book(&origin, "abcdefghij");
+        let answer = ask(&proxy, range).await;
+        assert_eq!((answer.status, answer.text(), answer.cache_status().hit), (206, body, false), "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_announced_is_combined_with_nothing_and_expires_like_any_other() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    always(&origin, "bytes 5-9/10", "5678");
+    ask(&proxy, "bytes=5-9").await;
+    by_the_book(&origin, DIGITS);
+    let whole = proxy.client().get("/a").send().await;
+    assert_eq!((whole.text(), origin.last("/a").header("range")), (DIGITS, None), "the rest is not asked for");
+    let (origin, proxy) = start(AS_ASKED).await;
+    always(&origin, "bytes 5-9/10", "5678");
+    ask(&proxy, "bytes=5-9").await;
+    proxy.pass(std::time::Duration::from_secs(61));
+    by_the_book(&origin, DIGITS);
+    assert_eq!(ask(&proxy, "bytes=5-9").await.text(), "56789", "stale");
+    always(&origin, "bytes 0-5/10", "01234");
+    ask(&proxy, "bytes=0-5").await;
+    by_the_book(&origin, DIGITS);
+    let both = ask(&proxy, "bytes=4-6").await;
+    assert_eq!((both.text(), both.cache_status().hit), ("456", false), "not joined, whatever the tags say");
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_announced_answers_no_other_condition() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    always(&origin, "bytes 4-9/10", "01234");
+    ask(&proxy, "bytes=-5").await;
+    by_the_book(&origin, "abcdefghij");
+    let with = |tag: &'static str| proxy.client().get("/a").header("range", "bytes=-5").header("if-range", tag).send();
+    assert_eq!(with("\"1\"").await.text(), "01234");
+    let other = with("\"2\"").await;
+    assert_eq!((other.status, other.text()), (200, "abcdefghij"));
 }
 
 #[tokio::test]

@@ -116,11 +116,9 @@ async fn what_is_public_is_shared_with_users_who_log_in_and_a_cookie_set_for_one
         let cookie = format!("session={}", request.header("cookie").unwrap_or_default());
         for_a_minute(Reply::ok()).header("set-cookie", &cookie).body("public")
     });
-    for (field, value, set) in [
-        ("cookie", "ada", Some("session=ada")),
-        ("cookie", "bob", None),
-        ("authorization", "carol", None),
-    ] {
+    for (field, value, set) in
+        [("cookie", "ada", Some("session=ada")), ("cookie", "bob", None), ("authorization", "carol", None)]
+    {
         let answer = with(&proxy, "/a", field, value).send().await;
         assert_eq!((answer.text(), answer.header("set-cookie").as_deref()), ("public", set), "{value}");
     }
@@ -133,9 +131,8 @@ async fn a_cookie_reaches_the_client_that_asked_and_nobody_who_waits_with_it() {
     let confirmed: fn(Reply) -> Reply = |r| for_a_minute(r).status(304);
     let failed: fn(Reply) -> Reply = |r| r.status(500);
     // Where no cookie may be stored, a 304 with one is shared all the same: what it confirms was for all.
-    for (index, (rule, dress)) in [("true", fresh), ("true", confirmed), ("true", failed), ("false", confirmed)]
-        .into_iter()
-        .enumerate()
+    for (index, (rule, dress)) in
+        [("true", fresh), ("true", confirmed), ("true", failed), ("false", confirmed)].into_iter().enumerate()
     {
         let (origin, proxy) = start(&format!(", store_set_cookie = {rule}")).await;
         origin.on("/me", |r| for_a_minute(r).header("etag", "\"1\"").body("public"));
