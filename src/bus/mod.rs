@@ -171,6 +171,13 @@ impl Log {
         }
     }
 
+    /// Whether `records` records are all that is new since `before`, here and in the fleet: `here` is what
+    /// [`Log::apply_here`] has returned for them, and `logged` what [`Log::append`] has.
+    pub fn is_all_since(&self, before: Seq, records: u64, here: Seq, logged: Seq) -> bool {
+        let next = if self.shared.is_some() { number::after(before, records) } else { before + records };
+        here == before + records && logged == next && self.applied() >= logged
+    }
+
     /// Whether what was fetched elsewhere, when `born` was applied there, can be judged here: everything
     /// up to there is known. If not, the log is looked at soon.
     pub fn knows(&self, born: Seq) -> bool {

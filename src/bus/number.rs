@@ -35,7 +35,12 @@ pub(super) fn shared(seq: Seq) -> Seq {
 
 /// The number of the next record in Redis.
 pub(super) fn next(seq: Seq) -> Seq {
-    shared(seq) + (1 << LOCAL_BITS)
+    after(seq, 1)
+}
+
+/// The number of the last of so many next records in Redis.
+pub(super) fn after(seq: Seq, records: u64) -> Seq {
+    shared(seq) + (records << LOCAL_BITS)
 }
 
 #[cfg(test)]

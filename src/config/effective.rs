@@ -102,6 +102,7 @@ fn cache(policy: &CachePolicy) -> Value {
             RangeFetch::Whole => "whole",
             RangeFetch::AsAsked => "as-asked",
         },
+        "post_fills_get": policy.post_fills_get,
         "tag_headers": texts(&policy.tag_headers),
         "key": key(&policy.key),
         "bypass": bypass(&policy.bypass),

@@ -146,6 +146,8 @@ pub struct CachePolicy {
     pub max_object_size: u64,
     /// What is fetched for a client that asks for a range.
     pub ranges: RangeFetch,
+    /// Whether the response to a POST may answer later GETs of its target (RFC 9110 section 9.3.3).
+    pub post_fills_get: bool,
     /// Response fields that carry surrogate tags.
     pub tag_headers: Vec<HeaderName>,
 }

@@ -173,6 +173,8 @@ section! {
         max_object_size: Bytes<1, TIB> = Bytes(8 * MIB),
         /// What is fetched for a request for a range: "whole", from which it is cut, or "as-asked", the range alone, stored as a part. What is too large to be stored is fetched as asked anyway.
         ranges: RangeFetch = RangeFetch::Whole,
+        /// Whether the response to a POST answers later GETs of its URL, if it says that it is fresh and, by Content-Location, that it is what a GET would bring.
+        post_fills_get: bool = false,
         /// Response fields that carry tags for purges.
         tag_headers: List<HeaderName> = defaults(["surrogate-key", "cache-tag", "xkey"].map(HeaderName::from_static)),
         /// What is part of the key besides scheme, host and path.

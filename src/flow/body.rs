@@ -12,6 +12,7 @@ use crate::coalesce::{BodyBroken, Reader};
 use crate::origin::ResponseBody;
 use crate::reason::OriginFault;
 
+use super::content::{PATIENCE, Replay};
 use super::record::Record;
 
 /// Why a body to a client broke off. The connection is closed, so the client can tell.
@@ -39,7 +40,7 @@ enum Source {
     /// A fetch that several clients read while it streams.
     Shared(Shared),
     /// The origin's response, for this client alone.
-    Origin(Box<ResponseBody>),
+    Origin(Box<Replay<ResponseBody>>),
 }
 
 /// A reader of a shared fetch, cut to a part of the body.
@@ -82,7 +83,14 @@ impl Body {
 
     /// The origin's own body.
     pub(super) fn origin(body: ResponseBody) -> Self {
-        Self::from_source(Source::Origin(Box::new(body)))
+        Self::from_source(Source::Origin(Box::new(Replay::new(body))))
+    }
+
+    /// The whole of an origin's body, if it is no larger than `most` and arrives soon. In any case this
+    /// body still gives all of itself.
+    pub(super) async fn read_whole(&mut self, most: usize) -> Option<Bytes> {
+        let Source::Origin(body) = &mut self.source else { return None };
+        body.whole(most, PATIENCE).await
     }
 
     fn from_source(source: Source) -> Self {

@@ -18,7 +18,7 @@ use super::visit::Visit;
 
 /// How long a body may take to arrive. A client that needs longer is served all the same, past the
 /// cache; the listener's own limits apply to it as to any other.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A body that was perhaps read in part: what was read comes first, then the rest.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> {
 
     /// The whole body, if it is no larger than `most` and arrives in `patience`. In any other case
     /// this body still gives all of itself, from its first byte to its trailers or its fault.
-    async fn whole(&mut self, most: usize, patience: Duration) -> Option<Bytes> {
+    pub(super) async fn whole(&mut self, most: usize, patience: Duration) -> Option<Bytes> {
         if self.rest.size_hint().lower() > most as u64 {
             return None;
         }

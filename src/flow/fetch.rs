@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -26,7 +26,7 @@ use crate::reason::{OriginFault, Reason};
 use super::Proxy;
 use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
-use super::forward::{OriginHead, strip_connection};
+use super::forward::{OriginHead, add_date, strip_connection};
 use super::parts::Scope;
 use super::site::Route;
 
@@ -167,13 +167,7 @@ impl Fetch {
         let mut response = self.route.origin.send(request.with_content()).await?;
         let received = clock.now();
         strip_connection(response.headers_mut());
-        if !response.headers().contains_key(DATE) {
-            // RFC 9110 section 6.6.1: a recipient that stores a response without Date adds one.
-            let date = httpdate::fmt_http_date(clock.wall());
-            if let Ok(date) = HeaderValue::try_from(date) {
-                response.headers_mut().insert(DATE, date);
-            }
-        }
+        add_date(response.headers_mut(), clock.wall());
         Ok(Arrived { response, received, delay: received.since(asked) })
     }
 

@@ -1,10 +1,11 @@
 //! The request as the origin gets it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    CONNECTION, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
@@ -39,6 +40,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
+
+/// Whether a request has a field that no shared fetch would send.
+pub(super) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
+    UNKEYED.iter().any(|name| headers.contains_key(*name) && !keyed.iter().any(|k| k == name))
+}
 
 /// The head of a request to the origin, kept for a fetch that outlives its client.
 #[derive(Clone, Debug)]
@@ -137,6 +143,16 @@ impl OriginHead {
 /// The body that is part of the key; it is shared, not copied.
 fn content(visit: &Visit) -> Bytes {
     visit.content.as_ref().map(|content| content.bytes().clone()).unwrap_or_default()
+}
+
+/// RFC 9110 section 6.6.1: a recipient that stores a response without `Date` adds one.
+pub(super) fn add_date(headers: &mut HeaderMap, now: SystemTime) {
+    if headers.contains_key(DATE) {
+        return;
+    }
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+        headers.insert(DATE, date);
+    }
 }
 
 /// Removes the fields of the origin's connection from a response, but for `Trailer`.

@@ -24,6 +24,7 @@ mod lead;
 mod partial;
 mod parts;
 mod pass;
+mod posted;
 mod purge;
 mod record;
 mod refresh;

@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 
-use crate::bus::Pattern;
+use crate::bus::{Pattern, Seq};
 use crate::key::{self, KeyRules, Target};
 use crate::origin::{RequestBody, ResponseBody};
 use crate::policy::invalidation;
@@ -20,6 +20,8 @@ use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
 use super::forward::{OriginHead, strip_connection};
 use super::interim::Audience;
+use super::posted::{Fill, Posted};
+use super::purge;
 use super::respond;
 use super::site::Route;
 use super::upload;
@@ -28,44 +30,45 @@ use super::visit::Visit;
 impl Proxy {
     /// Passes the request on and hands the response to this client alone.
     pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
-        let status = CacheStatus::new(Outcome::Pass).because(reason);
-        let why = Forwarded::by_reason(reason);
-        let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
-        let (body, upload) = upload::watch(visit.body.take());
         let began = (self.log.applied(), self.clock.now());
-        let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
-        let answer = match exchange(&route, request).await {
+        match ask(visit, &route, reason).await {
             Ok(response) => {
                 self.learn_from_head(visit, &route, reason, began, &response).await;
-                let status = status.forwarded(why, Some(response.status()));
-                let mut response = respond::direct(&visit.parts, response, status);
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    tunnel(visit, &mut response);
-                }
-                Answer::new(response, Outcome::Pass, Some(route))
+                hand_over(visit, route, reason, response)
             }
-            Err(fault) => match upload.get() {
-                Some(fault) => Answer::refused(fault, route),
-                None => {
-                    let status = CacheStatus::new(Outcome::Failed).forwarded(why, None).faulted(Some(fault));
-                    Answer::new(respond::failed(fault, status), Outcome::Failed, Some(route)).faulted(Some(fault))
-                }
-            },
-        };
-        answer.because(reason)
+            Err(answer) => answer,
+        }
     }
 
     /// Passes an unsafe request on. If it succeeds, what is stored for its target is invalidated
-    /// before the client learns of the success (RFC 9111 section 4.4).
+    /// before the client learns of the success (RFC 9111 section 4.4); what came may then be stored in
+    /// its place.
     pub(super) async fn pass_unsafe(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
-        let answer = self.pass(visit, route, reason).await;
-        if answer.books.outcome == Outcome::Pass && invalidation::invalidates(answer.response.status()) {
-            self.invalidate_after(visit, answer.response.headers()).await;
+        let posted = Posted::new(self, visit, &route, reason);
+        let response = match ask(visit, &route, reason).await {
+            Ok(response) => response,
+            Err(answer) => return answer,
+        };
+        let fill = posted.and_then(|posted| posted.judge(self, visit, &route, &response));
+        let mut born = None;
+        if invalidation::invalidates(response.status()) {
+            born = self.invalidate_after(visit, response.headers(), fill.as_ref().map(Fill::valid_at)).await;
+        }
+        let mut answer = hand_over(visit, Arc::clone(&route), reason, response);
+        if let (Some(fill), Some(born)) = (fill, born) {
+            fill.store(self, &route, born, answer.response.body_mut()).await;
         }
         answer
     }
 
-    async fn invalidate_after(self: &Arc<Self>, visit: &Visit, headers: &HeaderMap) {
+    /// Returns the position of the log after this if nothing else, here or in the fleet, was invalidated
+    /// since `before`.
+    async fn invalidate_after(
+        self: &Arc<Self>,
+        visit: &Visit,
+        headers: &HeaderMap,
+        before: Option<Seq>,
+    ) -> Option<Seq> {
         let target = visit.target();
         let path_and_query = visit.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let affected = invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers);
@@ -78,12 +81,16 @@ impl Proxy {
         });
         let groups = invalidation::invalidated_groups(headers, &visit.site_name()).into_iter().map(Pattern::Tag);
         let patterns: Vec<Pattern> = urls.chain(groups).collect();
+        let records = purge::records(&patterns, false);
+        let here = self.log.apply_here(&records, self.clock.now());
+        let count = records.len() as u64;
         // The client's write has succeeded. That the others could not be told is the log's to mend,
         // and it goes on trying when the client waits no longer.
-        let told = tokio::time::timeout(self.invalidation_wait, self.invalidate(&patterns, false)).await;
-        if !matches!(told, Ok(Ok(_))) {
+        let Ok(Ok(logged)) = tokio::time::timeout(self.invalidation_wait, self.tell(records, here)).await else {
             tracing::warn!("the others will hear later of what a write has invalidated");
-        }
+            return None;
+        };
+        before.filter(|before| self.log.is_all_since(*before, count, here, logged.seq)).map(|_| logged.seq)
     }
 
     /// The URL part of the key that a GET of `target` has, and of those that methods with their body in
@@ -108,6 +115,36 @@ impl Proxy {
         }
         urls
     }
+}
+
+/// The origin's response to the client's own request, or the answer for want of one.
+async fn ask(visit: &mut Visit, route: &Arc<Route>, reason: Reason) -> Result<Response<ResponseBody>, Answer> {
+    let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
+    let (body, upload) = upload::watch(visit.body.take());
+    let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
+    exchange(route, request).await.map_err(|fault| {
+        let route = Arc::clone(route);
+        let answer = match upload.get() {
+            Some(fault) => Answer::refused(fault, route),
+            None => {
+                let status = CacheStatus::new(Outcome::Failed).forwarded(Forwarded::by_reason(reason), None);
+                let response = respond::failed(fault, status.faulted(Some(fault)));
+                Answer::new(response, Outcome::Failed, Some(route)).faulted(Some(fault))
+            }
+        };
+        answer.because(reason)
+    })
+}
+
+/// The origin's response for the client that asked.
+fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, response: Response<ResponseBody>) -> Answer {
+    let status = CacheStatus::new(Outcome::Pass).because(reason);
+    let status = status.forwarded(Forwarded::by_reason(reason), Some(response.status()));
+    let mut response = respond::direct(&visit.parts, response, status);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        tunnel(visit, &mut response);
+    }
+    Answer::new(response, Outcome::Pass, Some(route)).because(reason)
 }
 
 /// One exchange with the origin, for one client.

@@ -26,6 +26,11 @@ pub enum PurgeFault {
     },
 }
 
+/// The records that invalidate what `patterns` match.
+pub(super) fn records(patterns: &[Pattern], soft: bool) -> Vec<Record> {
+    patterns.iter().map(|pattern| Record { pattern: pattern.clone(), soft }).collect()
+}
+
 impl Proxy {
     /// The patterns for everything stored under a URL, brought into the forms that keys have: one,
     /// unless methods have routes of their own.
@@ -54,8 +59,13 @@ impl Proxy {
     ///
     /// The fleet's log is out of reach: the others will hear of it when it is back.
     pub async fn invalidate(self: &Arc<Self>, patterns: &[Pattern], soft: bool) -> Result<Logged, Unreachable> {
-        let records: Vec<Record> = patterns.iter().map(|pattern| Record { pattern: pattern.clone(), soft }).collect();
+        let records = records(patterns, soft);
         let here = self.log.apply_here(&records, self.clock.now());
+        self.tell(records, here).await
+    }
+
+    /// Appends records that were applied here, the last as number `here`, to the log of the fleet.
+    pub(super) async fn tell(self: &Arc<Self>, records: Vec<Record>, here: Seq) -> Result<Logged, Unreachable> {
         if self.log.shared().is_none() {
             return Ok(Logged { seq: here, line: String::new() });
         }

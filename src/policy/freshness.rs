@@ -26,6 +26,13 @@ pub struct Lifetimes {
     pub always_revalidate: bool,
 }
 
+impl Lifetimes {
+    /// Whether it may be used as it is when it arrives.
+    pub fn is_fresh_on_arrival(&self) -> bool {
+        self.fresh_for > self.initial_age && !self.always_revalidate
+    }
+}
+
 /// Statuses that a failed or misled client can provoke: storing them by a default would let one
 /// client deny a resource to others.
 const PROVOKED: [u16; 4] = [400, 413, 414, 431];

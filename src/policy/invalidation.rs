@@ -29,6 +29,13 @@ pub fn invalidated_targets(scheme: &str, host: &str, target: &str, response: &He
     targets
 }
 
+/// Whether the response says that it is a representation of the target itself (RFC 9110 section 8.7).
+pub fn names_itself(scheme: &str, host: &str, target: &str, response: &HeaderMap) -> bool {
+    let mut fields = response.get_all(CONTENT_LOCATION).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return false };
+    field.to_str().is_ok_and(|reference| resolve(scheme, host, target, reference).as_deref() == Some(target))
+}
+
 /// The cache groups that the response invalidates.
 pub fn invalidated_groups(response: &HeaderMap, site: &str) -> Vec<Tag> {
     tags::groups(response, &CACHE_GROUP_INVALIDATION, site)
@@ -132,6 +139,24 @@ mod tests {
         ] {
             assert_eq!(resolve("http", "h", "/a/b?q=1", reference).as_deref(), expected, "{reference}");
         }
+    }
+
+    #[test]
+    fn a_response_names_itself_by_one_reference_to_exactly_its_target() {
+        let named = |references: &[&'static str]| {
+            let mut response = HeaderMap::new();
+            for reference in references {
+                response.append(CONTENT_LOCATION, HeaderValue::from_static(reference));
+            }
+            names_itself("http", "h", "/a/b?q=1", &response)
+        };
+        for reference in ["/a/b?q=1", "http://h/a/b?q=1", "http://H:80/a/b?q=1", "//h/a/b?q=1", "b?q=1", "?q=1", ""] {
+            assert!(named(&[reference]), "{reference:?}");
+        }
+        for reference in ["/a/b", "/a/b?q=2", "/a/B?q=1", "/a/%62?q=1", "http://other/a/b?q=1", "https://h/a/b?q=1"] {
+            assert!(!named(&[reference]), "{reference:?}");
+        }
+        assert!(!named(&[]) && !named(&["/a/b?q=1", "/a/b?q=1"]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod fields;
 pub mod freshness;
 pub mod graphql;
 pub mod invalidation;
+pub mod posted;
 pub mod ranges;
 pub mod request;
 pub mod reuse;

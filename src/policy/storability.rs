@@ -162,10 +162,9 @@ pub fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Whether storing can ever spare the origin work: while fresh, while stale, or by a validation.
 fn is_of_use(lifetimes: &Lifetimes, headers: &HeaderMap) -> bool {
-    let fresh = lifetimes.fresh_for > lifetimes.initial_age && !lifetimes.always_revalidate;
     let window = lifetimes.stale_while_revalidate.max(lifetimes.stale_if_error) > Duration::ZERO;
     let validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
-    fresh || (window && !lifetimes.always_revalidate) || validator
+    lifetimes.is_fresh_on_arrival() || (window && !lifetimes.always_revalidate) || validator
 }
 
 /// Fields for one user, and fields that may not be reused without validation, which this cache

@@ -79,6 +79,7 @@ fn the_reference_shows_the_real_defaults() {
         "coalesce_wait",
         "max_object_size",
         "ranges",
+        "post_fills_get",
         "tag_headers",
     ];
     for key in defaults {

@@ -357,6 +357,11 @@ origin = "a"
         "millpond.toml:6:29: routes[0].cache.coalesce_wait has no effect beside routes[0].cache.coalesce = false; remove one of them",
     ),
     (
+        r#"$SOUNDcache = { post_fills_get = true, key = { body = { methods = ["POST"] } } }
+"#,
+        r#"millpond.toml:6:11: routes[0].cache.post_fills_get has no effect where key.body.methods names "POST"; a POST that is looked up by its body is stored for that body; remove one of them"#,
+    ),
+    (
         r#"$SOUNDcache = { ranges = "as_asked" }
 "#,
         r#"millpond.toml:6:20: routes[0].cache.ranges: "as_asked" is unknown; did you mean "as-asked"?"#,

@@ -1,5 +1,6 @@
 //! The cache section of a route: what excludes what, and the rules it amounts to.
 
+use http::Method;
 use http::header::{self, HeaderName};
 
 use super::body;
@@ -41,6 +42,7 @@ pub(super) fn policy(
         coalesce_wait: raw.coalesce_wait.value.0,
         max_object_size: max_object_size(raw, store, faults),
         ranges: raw.ranges.value,
+        post_fills_get: raw.post_fills_get.value,
         tag_headers: raw.tag_headers.value.iter().map(|name| name.value.clone()).collect(),
     })
 }
@@ -56,6 +58,15 @@ fn conflicts(raw: &raw::Cache, faults: &mut Collector<'_>) {
     if let (false, Some(wait)) = (raw.coalesce.value, &raw.coalesce_wait.given) {
         let message = format!("{} has no effect beside {section}.coalesce = false", wait.path);
         faults.add(wait.key, message, "remove one of them");
+    }
+    let by_body = raw.key.value.body.as_ref().is_some_and(|body| body::methods(&body.value).any(|m| m == Method::POST));
+    if let (true, true, Some(place)) = (raw.post_fills_get.value, by_body, &raw.post_fills_get.given) {
+        let message = format!("{} has no effect where key.body.methods names \"POST\"", place.path);
+        faults.add(
+            place.key,
+            message,
+            "a POST that is looked up by its body is stored for that body; remove one of them",
+        );
     }
 }
 
