@@ -136,11 +136,11 @@ impl Fetch {
         let provenance = self.provenance(&leader, &arrived);
         let (Some(missing), Some(complete)) = (parts.missing(), parts.complete()) else { return Fetched::NotStored };
         let tags = self.tags_of_both(&headers, &parts);
-        let own = fields::prepare_stored(&mut headers, &storable);
+        let cookies = fields::prepare_stored(&mut headers, &storable);
         let head = Arc::new(Head {
             status: StatusCode::OK,
             headers,
-            own,
+            cookies,
             length: Some(complete),
             part: None,
             selecting: parts.entry().selecting().clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue, SET_COOKIE};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue};
 use tokio::sync::oneshot;
 
 use crate::coalesce::BodyLimits;
@@ -117,9 +117,9 @@ impl Fetch {
             ResponseVerdict::Uncacheable(reason) => Err(reason),
         };
         let tags = self.tags(&headers);
-        let own = match &judged {
+        let cookies = match &judged {
             Ok(storable) => fields::prepare_stored(&mut headers, storable),
-            Err(_) => fields::take_out(&mut headers, &[SET_COOKIE]),
+            Err(_) => fields::take_cookies(&mut headers),
         };
         let provenance = self.provenance(&leader, arrived);
         // As with a whole, the 304 may say that the response varies on something else than was known.
@@ -127,7 +127,7 @@ impl Fetch {
         let head = Arc::new(Head {
             status: StatusCode::PARTIAL_CONTENT,
             headers,
-            own,
+            cookies,
             length: Some(range.end - range.start),
             part: Some(ContentRange { range: range.clone(), complete: parts.complete() }),
             selecting: selecting.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderValue};
 
 use crate::bus::Seq;
 use crate::clock::Moment;
@@ -43,8 +43,8 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Fields as sent to clients, without `Age`.
     pub(super) headers: HeaderMap,
-    /// Fields for the client whose request was sent, and for nobody else.
-    pub(super) own: HeaderMap,
+    /// `Set-Cookie`, for the client whose request was sent and nobody else.
+    pub(super) cookies: Vec<HeaderValue>,
     /// `Content-Length`, where the origin gave it.
     pub(super) length: Option<u64>,
     /// Which part it is of the whole.

@@ -183,7 +183,7 @@ impl Proxy {
         let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
         let mut response = respond::arriving(&visit.parts, head, body, age, status.value());
         if role == Role::Leader {
-            respond::add_own(&mut response, &head.own);
+            respond::add_cookies(&mut response, &head.cookies);
         }
         let answer = Answer::new(response, outcome, Some(Arc::clone(route)));
         match head.not_stored {

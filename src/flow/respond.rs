@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VIA,
+    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    SET_COOKIE, VIA,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -154,12 +155,10 @@ fn not_modified(stored: &HeaderMap) -> Response<Body> {
     response
 }
 
-/// Adds the fields that are for the client whose request was sent. What the answer says of itself stands.
-pub(super) fn add_own(response: &mut Response<Body>, own: &HeaderMap) {
-    for name in own.keys().filter(|name| !response.headers().contains_key(*name)).cloned().collect::<Vec<_>>() {
-        for value in own.get_all(&name) {
-            response.headers_mut().append(&name, value.clone());
-        }
+/// Adds what is for the client whose request was sent.
+pub(super) fn add_cookies(response: &mut Response<Body>, cookies: &[HeaderValue]) {
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
     }
 }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::SET_COOKIE;
-
 use crate::entry::{self, Entry};
 use crate::policy::storability::ResponseVerdict;
 use crate::policy::vary::{Selecting, Vary};
@@ -19,10 +17,10 @@ impl Fetch {
     pub(super) async fn confirm(&self, leader: Leader, stored: &Arc<Entry>, arrived: &Arrived) -> Fetched {
         let content = stored.content();
         let mut headers = validation::updates(&content.headers, arrived.response.headers());
-        let (own, judged) = match self.verdict(content.status, &headers, arrived.delay) {
+        let (cookies, judged) = match self.verdict(content.status, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable) => (fields::prepare_stored(&mut headers, &storable), Ok(storable)),
             // Those who wait get what was stored for all, and nobody's cookie.
-            ResponseVerdict::Uncacheable(reason) => (fields::take_out(&mut headers, &[SET_COOKIE]), Err(reason)),
+            ResponseVerdict::Uncacheable(reason) => (fields::take_cookies(&mut headers), Err(reason)),
         };
         let provenance = self.provenance(&leader, arrived);
         // The 304 may say that the response varies on something else than was known.
@@ -31,7 +29,7 @@ impl Fetch {
             status: content.status,
             tags: self.tags(&headers),
             headers,
-            own,
+            cookies,
             length: Some(content.body.len() as u64),
             part: None,
             selecting: selecting.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, SET_COOKIE, TRAILER};
+use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -77,12 +77,12 @@ impl Fetch {
     ) -> Head {
         // Before the stored form leaves them out.
         let tags = self.tags(&parts.headers);
-        let own = fields::prepare_stored(&mut parts.headers, storable);
+        let cookies = fields::prepare_stored(&mut parts.headers, storable);
         respond::add_via(&mut parts.headers);
         Head {
             status: parts.status,
             headers: std::mem::take(&mut parts.headers),
-            own,
+            cookies,
             length: body.size_hint().exact(),
             part: None,
             selecting: self.selecting(storable),
@@ -188,7 +188,7 @@ impl Fetch {
         let head = Head {
             status: content.status,
             headers: content.headers.clone(),
-            own: HeaderMap::new(),
+            cookies: Vec::new(),
             length: Some(content.body.len() as u64),
             part: None,
             selecting: entry.selecting().clone(),
@@ -215,11 +215,11 @@ impl Fetch {
         respond::add_via(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRAILER);
-        let own = fields::take_out(&mut parts.headers, &[SET_COOKIE]);
+        let cookies = fields::take_cookies(&mut parts.headers);
         let head = Head {
             status: parts.status,
             headers: parts.headers,
-            own,
+            cookies,
             length: body.size_hint().exact(),
             part: None,
             selecting,

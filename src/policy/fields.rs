@@ -2,8 +2,8 @@
 
 use http::header::{
     AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, FORWARDED, HOST,
-    HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VARY, VIA,
+    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VARY, VIA,
 };
 
 use super::storability::Storable;
@@ -55,28 +55,24 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Removes what is not stored: fields of the connection, framing, which the body in the store gives
-/// anew, `Age`, which is computed for each answer, and what the policy withholds. The latter is for the
-/// client whose request was sent, and returned.
-pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) -> HeaderMap {
+/// anew, `Age`, which is computed for each answer, and what the policy withholds. Returns the cookies, which
+/// are for the client whose request was sent.
+pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) -> Vec<HeaderValue> {
+    let cookies = take_cookies(headers);
     strip_hop_by_hop(headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(AGE);
-    for name in &FOR_A_PROXY {
+    for name in FOR_A_PROXY.iter().chain(&storable.withheld) {
         headers.remove(name);
     }
-    take_out(headers, &storable.withheld)
+    cookies
 }
 
-/// Moves all fields of these names.
-pub fn take_out(headers: &mut HeaderMap, names: &[HeaderName]) -> HeaderMap {
-    let mut taken = HeaderMap::new();
-    for name in names {
-        for value in headers.get_all(name) {
-            taken.append(name, value.clone());
-        }
-        headers.remove(name);
-    }
-    taken
+/// Takes out what no client but the one whose request was sent may get.
+pub fn take_cookies(headers: &mut HeaderMap) -> Vec<HeaderValue> {
+    let cookies = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    headers.remove(SET_COOKIE);
+    cookies
 }
 
 /// The members of a comma-separated list in which quoted strings may contain commas.
