@@ -1,6 +1,7 @@
 //! Invalidation end to end: what is purged, or changed through the proxy, is not served again.
 
 mod in_flight;
+mod posted;
 mod purges;
 mod unsafe_methods;
 

@@ -314,3 +314,25 @@ async fn a13_a_write_waits_for_a_hung_redis_no_longer_than_its_budget() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!((write.status, body(&one).await), (200, "v2".into()));
 }
+
+#[tokio::test]
+async fn a_posted_response_is_stored_where_it_passed_unless_another_instance_invalidated_it_meanwhile() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let fleet = super::instances(2, &origin, &redis, "post_fills_get = true").await;
+    let posted = || lasting("posted").header("content-location", "/a");
+    origin.on_request("/a", move |request| if request.method == "POST" { posted() } else { lasting("got") });
+    let gate = origin.hold("/a");
+    let post = || fleet[0].client().ask("POST", "/a").header("host", "h").start();
+    let overtaken = post().await;
+    gate.arrived(1).await;
+    fleet[1].purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    gate.release();
+    assert_eq!(overtaken.rest().await.unwrap(), "posted");
+    assert_eq!(body(&fleet[0]).await, "got");
+    let asked = origin.hits("/a");
+    assert_eq!(post().await.rest().await.unwrap(), "posted");
+    assert_eq!((body(&fleet[0]).await, origin.hits("/a")), ("posted".into(), asked + 1));
+    assert_eq!(body(&fleet[1]).await, "got", "it is not shared, and what was is gone");
+    fleet[1].purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    assert_eq!(body(&fleet[0]).await, "got");
+}
