@@ -256,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn records_are_all_that_is_new_only_if_no_other_came_between() {
+        let log = Log::new(10, None);
+        let record = |url: &str| Record { pattern: Pattern::Url(url.into()), soft: false };
+        let before = log.applied();
+        let here = log.apply_here(&[record("http://h/a"), record("http://h/b")], Moment::default());
+        assert!(log.is_all_since(before, 2, here, here));
+        assert!(!log.is_all_since(before, 1, here, here));
+        let before = log.applied();
+        log.apply_here(&[record("http://h/c")], Moment::default());
+        let here = log.apply_here(&[record("http://h/a")], Moment::default());
+        assert!(!log.is_all_since(before, 1, here, here), "one came between");
+    }
+
+    #[test]
     fn concurrent_appends_leave_no_gap_and_count_when_they_return() {
         let log = Log::new(1000, None);
         std::thread::scope(|scope| {

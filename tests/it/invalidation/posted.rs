@@ -74,7 +74,7 @@ async fn a_post_that_brings_what_a_get_would_takes_the_place_of_what_it_invalida
         // Another POST is no look-up.
         post(&proxy).send().await;
         assert_eq!(origin.hits("/a"), 3);
-        proxy.pass(Duration::from_secs(60));
+        proxy.pass(Duration::from_mins(1));
         assert_eq!(gets(&proxy).await, fetched(), "stale");
     }
 }
@@ -91,7 +91,8 @@ async fn a_route_that_does_not_say_so_stores_no_post() {
 
 #[tokio::test]
 async fn a_post_that_may_not_answer_a_get_only_invalidates() {
-    let cases: [(&str, fn(Reply) -> Reply); 14] = [
+    type Dress = fn(Reply) -> Reply;
+    let cases: [(&str, Dress); 14] = [
         ("no content-location", |r| r.header("cache-control", "max-age=60")),
         ("another location", |r| r.header("cache-control", "max-age=60").header("content-location", "/b")),
         ("another host", |r| r.header("cache-control", "max-age=60").header("content-location", "http://b.test/a")),
@@ -238,7 +239,8 @@ async fn a_post_whose_body_breaks_off_breaks_off_for_the_client_and_is_not_store
         proxy.reaches("invalidation_applied_seq", 1).await;
         stream.abort();
     };
-    let (answer, ()) = soon("the answer to end", async { tokio::join!(post(&proxy).try_send(), breaking) }).await;
+    let (answer, ()) =
+        Box::pin(soon("the answer to end", async { tokio::join!(post(&proxy).try_send(), breaking) })).await;
     // It depends on the moment whether the client sees a head before the connection breaks.
     assert!(answer.ok().is_none_or(|answer| answer.body.is_err()));
     answering(&origin, own);
