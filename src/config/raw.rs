@@ -17,6 +17,7 @@ use super::text::{
     RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
+use crate::policy::coding::Coding;
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -171,6 +172,10 @@ section! {
         coalesce_wait: Timeout = Span::seconds(30),
         /// The largest body that is stored; at most cache.max_bytes, which also lowers the default.
         max_object_size: Bytes<1, TIB> = Bytes(8 * MIB),
+        /// Codings for clients that ask for them: "zstd", "br", "gzip", the preferred first. A stored body is coded once; the origin is asked for none.
+        compress: List<Coding>,
+        /// Size from which stored bodies are coded. Only together with compress.
+        compress_from: Bytes<1, TIB> = Bytes(KIB),
         /// Response fields that carry tags for purges.
         tag_headers: List<HeaderName> = defaults(["surrogate-key", "cache-tag", "xkey"].map(HeaderName::from_static)),
         /// What is part of the key besides scheme, host and path.

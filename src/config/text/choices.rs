@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Refusal, Text, refuse};
 use crate::config::fault::nearest;
 use crate::config::model::{LogFormat, RuntimeModel};
+use crate::policy::coding::Coding;
 
 /// Makes an enum a choice between fixed words.
 macro_rules! choice {
@@ -47,6 +48,12 @@ choice!(RuntimeModel: "\"per-core\" or \"work-stealing\"" {
 choice!(LogFormat: "\"text\" or \"json\"" {
     "text" => LogFormat::Text,
     "json" => LogFormat::Json,
+});
+
+choice!(Coding: "the name of a content coding" {
+    "gzip" => Coding::Gzip,
+    "br" => Coding::Brotli,
+    "zstd" => Coding::Zstd,
 });
 
 /// The form of the access log.
