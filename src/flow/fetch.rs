@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::policy::storability::{Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
-use crate::policy::vary::Selecting;
+use crate::policy::vary::{Selecting, Vary};
 use crate::reason::{OriginFault, Reason};
 
 use super::Proxy;
@@ -137,6 +137,7 @@ impl Fetch {
             Some(stored) if conditional => self.request.clone().validating(stored),
             _ => self.request.clone(),
         };
+        let request = if self.is_uncoded() { request.uncoded() } else { request };
         let asked = clock.now();
         let mut response = self.route.origin.send(request.with_body(RequestBody::Empty)).await?;
         let received = clock.now();
@@ -244,7 +245,21 @@ impl Fetch {
     }
 
     pub(super) fn selecting(&self, storable: &Storable) -> Selecting {
-        Selecting::new(storable.vary.names(), &self.selecting_from)
+        self.select(&storable.vary)
+    }
+
+    /// What selects a response that varies like this. If the origin is asked for no coding whatever the client takes,
+    /// the client's `Accept-Encoding` selects nothing (RFC 9111 section 4.1 looks at the request that was sent).
+    pub(super) fn select(&self, vary: &Vary) -> Selecting {
+        let uncoded = self.is_uncoded();
+        let names = vary.names().iter().filter(|name| !(uncoded && **name == ACCEPT_ENCODING)).cloned();
+        Selecting::new(&names.collect::<Vec<_>>(), &self.selecting_from)
+    }
+
+    /// Whether the origin is asked for a response without coding. A response that is for one client alone is not:
+    /// it is not stored, so nobody would code it.
+    fn is_uncoded(&self) -> bool {
+        self.policy.compress.is_some() && self.cause != Cause::Alone
     }
 
     /// The response is not to be shared: marks the URL, frees the followers, serves the client.

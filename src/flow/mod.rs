@@ -9,6 +9,7 @@
 mod answer;
 mod body;
 mod cache_status;
+mod coding;
 mod fetch;
 mod fill;
 mod flight;
@@ -84,6 +85,8 @@ pub struct Proxy {
     invalidation_wait: Duration,
     remote: Box<dyn Remote>,
     refreshes: Arc<Semaphore>,
+    /// One permit for each body that may be coded at the same time.
+    coders: Arc<Semaphore>,
     hit_for_miss_ttl: Duration,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -109,6 +112,7 @@ impl Proxy {
             invalidation_wait: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
             remote,
             refreshes: Arc::new(Semaphore::new(config.cache.max_refreshes)),
+            coders: Arc::new(Semaphore::new(coders())),
             hit_for_miss_ttl: config.cache.hit_for_miss_ttl,
             clock,
             metrics,
@@ -161,14 +165,14 @@ impl Proxy {
                 if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
                     self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
                 }
-                Self::hit(visit, route, &entry, now, Outcome::Hit)
+                self.serve(visit, route, &key, &entry, Outcome::Hit)
             }
             LookUp::StaleUsable(entry) => {
                 self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
-                Self::hit(visit, route, &entry, now, Outcome::StaleWhileRevalidate)
+                self.serve(visit, route, &key, &entry, Outcome::StaleWhileRevalidate)
             }
-            LookUp::StaleAccepted(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleAccepted),
-            LookUp::OriginDown(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleIfError),
+            LookUp::StaleAccepted(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleAccepted),
+            LookUp::OriginDown(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleIfError),
             LookUp::Forward(..) | LookUp::HitForMiss if demand.only_if_cached => Answer::only_if_cached(route),
             LookUp::HitForMiss => {
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
@@ -180,6 +184,11 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Bodies that are coded at the same time: half of the cores go on serving, whatever arrives.
+fn coders() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// What the request policy of a route says of a request.

@@ -39,7 +39,10 @@ impl Fetch {
         let landing = share(leader, Arc::clone(&head), content.body.clone());
         match judged {
             Ok(storable) => {
-                let kept = self.keep(self.entry(storable, &head, content.body.clone(), provenance));
+                let entry = self.entry(storable, &head, content.body.clone(), provenance);
+                // The body stays, and so does what was made of it.
+                entry.inherit_forms(stored);
+                let kept = self.keep(entry);
                 match self.land(landing, kept).await {
                     Fetched::Stored => Fetched::Confirmed,
                     other => other,

@@ -16,7 +16,7 @@ use crate::origin::ResponseBody;
 use crate::policy::fields;
 use crate::policy::storability::Storable;
 use crate::policy::tags::{self, Tag};
-use crate::policy::vary::{Selecting, Vary};
+use crate::policy::vary::Vary;
 use crate::reason::Reason;
 
 use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
@@ -149,6 +149,9 @@ impl Fetch {
         drop(landing);
         match kept {
             Ok(entry) => {
+                if let Some(old) = &self.stored {
+                    self.proxy.code_again(&self.route, &self.key, old, &entry);
+                }
                 let lease = self.lease.lock().take();
                 if let Some(lease) = lease {
                     let born = self.proxy.log.common(entry.born());
@@ -169,6 +172,9 @@ impl Fetch {
     pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
         let now = self.proxy.clock.now();
         let _ = self.proxy.l1.store(&self.key, entry, now);
+        if let Some(old) = &self.stored {
+            self.proxy.code_again(&self.route, &self.key, old, entry);
+        }
         let content = entry.content();
         let head = Head {
             status: content.status,
@@ -193,7 +199,7 @@ impl Fetch {
         let Arrived { response, received, .. } = arrived;
         let (mut parts, body) = response.into_parts();
         // Those who wait with other selecting fields look for an answer of their own.
-        let selecting = Selecting::new(Vary::of(&parts.headers).names(), &self.selecting_from);
+        let selecting = self.select(&Vary::of(&parts.headers));
         respond::add_via(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRAILER);

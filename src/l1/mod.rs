@@ -5,6 +5,7 @@ mod slot;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
@@ -12,6 +13,7 @@ use moka::sync::Cache;
 use crate::clock::Moment;
 use crate::entry::Entry;
 use crate::key::Key;
+use crate::policy::coding::Coding;
 use crate::policy::vary::Selecting;
 use crate::telemetry::metrics::L1Metrics;
 
@@ -98,6 +100,24 @@ impl L1 {
             let old = old.map(moka::Entry::into_value);
             Op::Put(Arc::new(Slot::marked(old.as_deref(), until, now)))
         });
+    }
+
+    /// Hangs a coded body on an entry, if that is still stored and there is room. moka weighs a slot when it is put in,
+    /// so the slot is put in once more; both happen under the lock of the key, so no weight is ever out of date.
+    pub fn attach(&self, key: &Key, entry: &Arc<Entry>, coding: Coding, body: Bytes, now: Moment) -> bool {
+        let mut attached = false;
+        self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let Some(slot) = old.map(moka::Entry::into_value) else { return Op::Nop };
+            // A slot that outgrew the whole of L1 would be evicted, original and all.
+            let fits = (slot.weight() + body.len()) as u64 <= self.bounds.max_bytes / 2;
+            if !fits || !slot.entries().iter().any(|kept| Arc::ptr_eq(kept, entry)) {
+                return Op::Nop;
+            }
+            entry.attach(coding, body);
+            attached = true;
+            Op::Put(Arc::new(slot.renewed(now)))
+        });
+        attached
     }
 
     /// Drops the entries of one key for which `keep` is false.

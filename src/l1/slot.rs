@@ -55,6 +55,11 @@ impl Slot {
         (!empty).then(|| Self::new(variants, self.uncacheable_until, now))
     }
 
+    /// The same anew, for what has changed inside its entries.
+    pub(super) fn renewed(&self, now: Moment) -> Self {
+        Self::new(self.variants.clone(), self.uncacheable_until, now)
+    }
+
     fn new(variants: SmallVec<[Arc<Entry>; 1]>, uncacheable_until: Option<Moment>, now: Moment) -> Self {
         let marker = uncacheable_until.map_or(Duration::ZERO, |until| until.since(now));
         let useful_for = variants.iter().map(|entry| entry.useful_for(now)).fold(marker, Duration::max);
