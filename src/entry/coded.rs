@@ -46,7 +46,8 @@ impl Entry {
     pub fn begin_coding(&self, coding: Coding) -> bool {
         let begun = &self.forms.begun;
         // The usual case is a load: the form was made long ago.
-        begun.load(Ordering::Relaxed) & bit(coding) == 0 && begun.fetch_or(bit(coding), Ordering::AcqRel) & bit(coding) == 0
+        begun.load(Ordering::Relaxed) & bit(coding) == 0
+            && begun.fetch_or(bit(coding), Ordering::AcqRel) & bit(coding) == 0
     }
 
     /// Leaves the making of a form to somebody else.

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
 use http::header::{ETAG, HeaderMap, RANGE};
 use http::request::Parts;
+use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::entry::{Coded, Entry, coder};

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::{Method, Request, Uri};

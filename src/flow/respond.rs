@@ -14,8 +14,8 @@ use crate::coalesce::Reader;
 use crate::entry::Entry;
 use crate::listener::Fault;
 use crate::origin::ResponseBody;
-use crate::policy::{coding, storability};
 use crate::policy::validation::{self, Precondition};
+use crate::policy::{coding, storability};
 use crate::reason::OriginFault;
 
 use super::body::Body;
@@ -94,12 +94,7 @@ pub(super) fn arriving(
 }
 
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
-fn represent(
-    request: &Parts,
-    form: &Form<'_>,
-    shown: Representation<'_>,
-    cache_status: HeaderValue,
-) -> Response<Body> {
+fn represent(request: &Parts, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
     let age = shown.age;
     let headers = if let Form::Held(fields) = form { fields } else { shown.headers };
     let mut response = match validation::evaluate_conditional(&request.headers, shown.status, headers) {

@@ -130,9 +130,7 @@ fn is_compressible(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let kind = content_type[..end].trim_ascii();
     let begins = |start: &[u8]| kind.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
-    let ends = |end: &[u8]| {
-        kind.len().checked_sub(end.len()).is_some_and(|at| kind[at..].eq_ignore_ascii_case(end))
-    };
+    let ends = |end: &[u8]| kind.len().checked_sub(end.len()).is_some_and(|at| kind[at..].eq_ignore_ascii_case(end));
     begins(b"text/")
         || [&b"+json"[..], b"+xml", b"+yaml", b"+text"].into_iter().any(ends)
         || SHRINKING.iter().any(|known| kind.eq_ignore_ascii_case(known.as_bytes()))

@@ -1,5 +1,6 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod codings;
 mod interim;
 mod ranges;
 mod stored;

@@ -21,11 +21,7 @@ pub fn coded_tag(stored: &HeaderValue, coding: Coding) -> Option<HeaderValue> {
 
 /// The tag by which the client says in `If-None-Match` that it has this response already, in a form that it takes, and
 /// the coding of that form.
-pub fn held(
-    request: &HeaderMap,
-    stored: &HeaderValue,
-    accepted: &Accepted,
-) -> Option<(HeaderValue, Option<Coding>)> {
+pub fn held(request: &HeaderMap, stored: &HeaderValue, accepted: &Accepted) -> Option<(HeaderValue, Option<Coding>)> {
     let lists = |tag: &HeaderValue| {
         let fields = request.get_all(IF_NONE_MATCH).iter();
         fields.flat_map(|field| entity_tags(field.as_bytes())).any(|own| opaque(own) == opaque(tag.as_bytes()))
