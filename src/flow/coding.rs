@@ -35,12 +35,10 @@ pub(super) enum Form<'a> {
 pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Form<'a> {
     let Some(compress) = route.compress() else { return Form::Sole };
     let content = entry.content();
-    let codable = entry.codable().filter(|_| content.body.len() as u64 >= compress.least);
+    let codable = entry.codable().filter(|_| compress.covers(content.body.len() as u64));
     let Some(codable) = codable else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
-    if content.status.is_success()
-        && let Some(form) = held(request, &accepted, codable, &content.headers)
-    {
+    if let Some(form) = held(request, content.status, &accepted, codable, &content.headers) {
         return form;
     }
     match wanted(request, &accepted, compress) {
@@ -56,17 +54,24 @@ pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Fo
 /// confirmed need not get it again.
 pub(super) fn arriving<'a>(request: &Parts, route: &Route, head: &Head) -> Form<'a> {
     let Some(compress) = route.compress() else { return Form::Sole };
-    let large = head.length.is_none_or(|length| length >= compress.least);
-    let Some(codable) = coding::codable(head.status, &head.headers).filter(|_| large) else { return Form::Sole };
+    let covered = head.length.is_none_or(|length| compress.covers(length));
+    let Some(codable) = coding::codable(head.status, &head.headers).filter(|_| covered) else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
-    let success = head.status.is_success();
-    let held = if success { held(request, &accepted, codable, &head.headers) } else { None };
-    held.unwrap_or(Form::Plain(codable, None))
+    held(request, head.status, &accepted, codable, &head.headers).unwrap_or(Form::Plain(codable, None))
 }
 
 /// The form that the client says it has. The server chooses among the forms that a client takes, and there is no better
-/// choice than one that need not be sent.
-fn held<'a>(request: &Parts, accepted: &Accepted, codable: Codable, stored: &HeaderMap) -> Option<Form<'a>> {
+/// choice than one that need not be sent. Conditions are for what would be answered with a 2xx (section 13.2.1).
+fn held<'a>(
+    request: &Parts,
+    status: StatusCode,
+    accepted: &Accepted,
+    codable: Codable,
+    stored: &HeaderMap,
+) -> Option<Form<'a>> {
+    if !status.is_success() {
+        return None;
+    }
     let (_, coding) = coding::held(&request.headers, stored.get(ETAG)?, accepted)?;
     let Some(coding) = coding else { return Some(Form::Plain(codable, None)) };
     Some(Form::Held(Box::new(coding::coded_fields(stored, coding, codable))))
@@ -123,10 +128,11 @@ impl Proxy {
         let Ok(permit) = Arc::clone(&self.coders).try_acquire_owned() else { return entry.put_off_coding(coding) };
         let (proxy, route, key, entry) = (Arc::clone(self), Arc::clone(route), key(), Arc::clone(entry));
         tokio::task::spawn_blocking(move || {
-            let _permit = permit;
             let coded = coder::encode(coding, &entry.content().body);
             let Some(metrics) = route.coding.get(coding as usize) else { return };
-            match coded.map(|body| proxy.l1.attach(&key, &entry, coding, body, proxy.clock.now())) {
+            let kept = coded.map(|body| proxy.l1.attach(&key, &entry, coding, body, proxy.clock.now()));
+            drop(permit);
+            match kept {
                 Some(true) => metrics.kept.inc(),
                 // What was purged or replaced meanwhile is not in L1 any more, and the form is dropped with it.
                 Some(false) => metrics.dropped.inc(),
@@ -137,8 +143,8 @@ impl Proxy {
 
     /// Has those forms of a new response made that were asked for of the old one.
     pub(super) fn code_again(self: &Arc<Self>, route: &Arc<Route>, key: &Key, old: &Entry, new: &Arc<Entry>) {
-        let least = route.compress().map_or(u64::MAX, |compress| compress.least);
-        if new.codable().is_some() && new.content().body.len() as u64 >= least {
+        let length = new.content().body.len() as u64;
+        if new.codable().is_some() && route.compress().is_some_and(|compress| compress.covers(length)) {
             for coding in Coding::ALL.into_iter().filter(|&coding| old.coded(coding).is_some()) {
                 self.code(route, || key.clone(), new, coding);
             }

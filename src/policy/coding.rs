@@ -57,6 +57,16 @@ pub struct Compress {
     pub least: u64,
 }
 
+impl Compress {
+    /// Larger bodies stay as they are as well, in bytes: coding one would hold a thread, and a shutdown, for seconds.
+    const MOST: u64 = 32 << 20;
+
+    /// Whether bodies of this length are coded.
+    pub fn covers(&self, length: u64) -> bool {
+        (self.least..=Self::MOST).contains(&length)
+    }
+}
+
 /// A response that may be sent in other codings than the origin's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codable {
@@ -102,6 +112,13 @@ pub fn forbids_transformation(headers: &HeaderMap) -> bool {
         .flat_map(|name| headers.get_all(name))
         .flat_map(|field| field.as_bytes().split(|&b| b == b','))
         .any(|member| member.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+}
+
+/// The coding of a response, if it is in exactly one that is known here.
+pub fn only_coding(response: &HeaderMap) -> Option<Coding> {
+    let mut fields = response.get_all(CONTENT_ENCODING).iter();
+    let (first, more) = (fields.next()?, fields.next());
+    more.is_none().then(|| Coding::named(first.as_bytes().trim_ascii())).flatten()
 }
 
 /// Media types outside `text/` whose bodies shrink. Suffixes (RFC 6839) count as the type they name.

@@ -70,6 +70,13 @@ impl Accepted {
         self.identity.or(self.others).is_none_or(|weight| weight > 0)
     }
 
+    /// Whether the client says that it takes this coding, and likes no other better, nor none.
+    pub fn favours(&self, coding: Coding) -> bool {
+        let weight = self.weight(coding);
+        let most = Coding::ALL.into_iter().map(|other| self.weight(other)).fold(self.identity.unwrap_or(0), u16::max);
+        weight > 0 && weight == most
+    }
+
     fn weight(&self, coding: Coding) -> u16 {
         self.codings[coding as usize].or(self.others).unwrap_or(0)
     }
