@@ -103,7 +103,7 @@ fn made(entry: &Entry) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
@@ -115,13 +115,14 @@ mod tests {
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const ARRIVAL: Duration = Duration::from_secs(784_111_777);
 
-    fn at(second: u64) -> Moment {
+    pub(in crate::l1) fn at(second: u64) -> Moment {
         Moment::from_micros(second * 1_000_000)
     }
 
     /// A response that is fresh for a minute, selected by this field, dated this second of that minute.
-    fn dated(field: &'static str, second: u32, received: u64) -> Arc<Entry> {
+    pub(in crate::l1) fn dated(field: &'static str, second: u32, received: u64) -> Arc<Entry> {
         let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/plain"));
         headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
         headers.insert("vary", HeaderValue::from_static(field));
         let date = format!("Sun, 06 Nov 1994 08:49:{second:02} GMT");
