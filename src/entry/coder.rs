@@ -9,7 +9,7 @@ use crate::policy::coding::Coding;
 // Each form is made once and sent many times, so these are slower and better than what a proxy affords per response. The
 // window of zstd stays far below the 8 MiB that RFC 9659 allows.
 const ZSTD_LEVEL: i32 = 9;
-const BROTLI_QUALITY: u32 = 6;
+const BROTLI_QUALITY: u32 = 5;
 const BROTLI_WINDOW: u32 = 22;
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_BUFFER: usize = 16 * 1024;
