@@ -183,6 +183,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_and_what_is_chosen_is_taken(field in "[a-z*;=q.,0-9 \\t-]{0,60}") {
+            let mut map = HeaderMap::new();
+            map.insert(ACCEPT_ENCODING, HeaderValue::from_str(&field).unwrap());
+            let accepted = Accepted::of(&map);
+            if let Some(best) = accepted.best(&Coding::ALL) {
+                assert!(accepted.takes(best) && accepted.favours(best), "{field}");
+            }
+        }
+    }
+
     #[test]
     fn a_request_that_does_not_say_takes_what_it_has_but_is_sent_none() {
         let silent = accepted(&[]);

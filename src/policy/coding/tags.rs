@@ -115,6 +115,25 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_tag_of_the_client_is_lost_and_every_coded_tag_leads_back(list in "[\"a,W/ gzipbr-]{0,40}", stored in "[!#-~]{0,8}") {
+            let mut request = HeaderMap::new();
+            request.insert(IF_MATCH, HeaderValue::from_str(&list).unwrap());
+            restore_tags(&mut request);
+            let restored = request[IF_MATCH].as_bytes().to_vec();
+            for tag in entity_tags(list.as_bytes()) {
+                assert!(entity_tags(&restored).any(|own| own == tag), "{list:?} {restored:?}");
+            }
+            let own = HeaderValue::from_str(&format!("\"{stored}\"")).unwrap();
+            for coding in Coding::ALL {
+                request.insert(IF_MATCH, coded_tag(&own, coding).unwrap());
+                restore_tags(&mut request);
+                assert!(entity_tags(request[IF_MATCH].as_bytes()).any(|tag| tag == own.as_bytes()), "{own:?}");
+            }
+        }
+    }
+
     #[test]
     fn the_origin_is_asked_for_the_tag_that_it_gave() {
         for (given, expected) in [
