@@ -174,7 +174,7 @@ section! {
         max_object_size: Bytes<1, TIB> = Bytes(8 * MIB),
         /// Codings for clients that ask for them: "zstd", "br", "gzip", the preferred first. A stored body is coded once; the origin is asked for none.
         compress: List<Coding>,
-        /// Size from which stored bodies are coded. Only together with compress.
+        /// Size from which stored bodies are coded, up to 32 MiB. Only together with compress.
         compress_from: Bytes<1, TIB> = Bytes(KIB),
         /// Response fields that carry tags for purges.
         tag_headers: List<HeaderName> = defaults(["surrogate-key", "cache-tag", "xkey"].map(HeaderName::from_static)),

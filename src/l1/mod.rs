@@ -211,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_begun_by_one_alone_unless_that_one_puts_it_off() {
+        let entry = dated("x-a", 36, 1);
+        assert!(entry.begin_coding(Coding::Gzip) && !entry.begin_coding(Coding::Gzip));
+        assert!(entry.begin_coding(Coding::Brotli), "each coding by itself");
+        entry.put_off_coding(Coding::Gzip);
+        assert!(entry.begin_coding(Coding::Gzip) && !entry.begin_coding(Coding::Brotli));
+        entry.attach(Coding::Zstd, body(1));
+        assert!(!entry.begin_coding(Coding::Zstd), "it is there");
+    }
+
+    #[test]
     fn nothing_is_hung_on_an_entry_that_is_no_longer_stored() {
         let (l1, key) = l1();
         let (old, new) = (dated("x-a", 36, 1), dated("x-a", 37, 1));
