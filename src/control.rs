@@ -184,7 +184,7 @@ impl Controls {
         };
         let deadline = Instant::now() + wait.unwrap_or_default();
         let found = shared.receipts(logged, deadline).await;
-        let found = found.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
+        let found = found.map_err(|fault| PurgeFault::Unconfirmed(fault.to_string()))?;
         let last = last_sign(&found);
         let (done, missing): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, instance)| instance.applied >= seq);
         let receipts = done.into_iter().map(|(id, instance)| self.receipt(id, instance.applied)).collect();

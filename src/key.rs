@@ -22,6 +22,8 @@ pub struct KeyRules {
     pub headers: Vec<HeaderName>,
     /// Cookies whose values are part of the key.
     pub cookies: Vec<String>,
+    /// Whether `Cache-Status` names the key (RFC 9211 section 2.7).
+    pub show: bool,
 }
 
 /// Which query parameters are part of the key. Names may end in `*`.
@@ -188,6 +190,16 @@ pub fn url_of(key: &[u8]) -> &str {
         std::str::from_utf8(rest.get(..length)?).ok()
     });
     url.unwrap_or_default()
+}
+
+/// A key as a string of RFC 8941: its URL, and the names of the fields and cookies that are part of
+/// it. Not their values, which may be secrets. `None` for a URL that no such string can hold.
+pub fn shown(url: &str, rules: &KeyRules) -> Option<String> {
+    let fields = rules.headers.iter().map(|name| format!(" field:{name}"));
+    let parts: String = fields.chain(rules.cookies.iter().map(|name| format!(" cookie:{name}"))).collect();
+    let text = format!("{url}{parts}");
+    let fits = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    fits.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// A finished key.

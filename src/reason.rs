@@ -115,8 +115,12 @@ closed_list! {
 closed_list! {
     /// Why the origin gave no usable response.
     OriginFault {
-        /// No connection: refused, unreachable, or the name does not resolve.
+        /// No connection: it was refused.
         Connect = "connect",
+        /// The origin's name does not resolve.
+        Resolve = "resolve",
+        /// No route leads to the origin's address.
+        Unreachable = "unreachable",
         /// No connection within `connect_timeout`.
         ConnectTimeout = "connect-timeout",
         /// No response head within `first_byte_timeout`.

@@ -1,6 +1,8 @@
 //! Connections to Redis, made with what the library's defaults leave open: a reconnect policy
 //! without an end, a limit on every wait and on every buffer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::{Client, Pool};
@@ -98,6 +100,24 @@ impl Reviver {
             let client = client.clone();
             tokio::spawn(async move { timeout(SILENCE, client.force_reconnection()).await });
         }
+    }
+}
+
+/// Tells the fleet's log from every other that was ever kept under the same name. Numbers of two logs
+/// cannot be compared, so what is stored in Redis is filed under the log that it was fetched under: if
+/// that is lost, so is what it could make invalid. 0 as long as the log was not read.
+#[derive(Clone, Debug, Default)]
+pub struct LogId(Arc<AtomicU64>);
+
+impl LogId {
+    /// The log that is in use.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Notes which log is in use.
+    pub fn set(&self, id: u64) {
+        self.0.store(id, Ordering::Release);
     }
 }
 

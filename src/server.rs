@@ -18,7 +18,7 @@ use crate::flow::{Parts, Proxy, Service};
 use crate::l2::envelope::Packing;
 use crate::l2::{self, Absent, Remote};
 use crate::listener::{Bound, Drained, ListenError, Shutdown};
-use crate::redis::{Connections, RedisError};
+use crate::redis::{Connections, LogId, RedisError};
 use crate::telemetry::LogHandle;
 use crate::telemetry::access::{self, AccessLog};
 use crate::telemetry::metrics::Metrics;
@@ -83,13 +83,14 @@ impl Server {
         let lost = metrics.log_lines_lost.clone();
         let access = access::stdout().and_then(|out| AccessLog::new(&config.log, lost, out));
         let access = Arc::new(access.map_err(StartError::AccessLog)?);
-        let invalidations = Log::new(config.invalidation.max_records, fleet(&config, &metrics)?);
+        let log_id = LogId::default();
+        let invalidations = Log::new(config.invalidation.max_records, fleet(&config, &metrics, log_id.clone())?);
         let parts = Parts {
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
             access: Arc::clone(&access),
             log: invalidations,
-            remote: remote(&config, &clock, &metrics)?,
+            remote: remote(&config, &clock, &metrics, log_id)?,
         };
         let proxy = Arc::new(Proxy::new(&config, parts));
         let following = Arc::clone(&proxy);
@@ -163,11 +164,12 @@ impl Server {
 }
 
 /// The shared tier, if there is one.
-fn remote(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Box<dyn Remote>, StartError> {
+fn remote(config: &Config, clock: &Clock, metrics: &Metrics, log_id: LogId) -> Result<Box<dyn Remote>, StartError> {
     let Some(redis) = &config.redis else { return Ok(Box::new(Absent)) };
     let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let settings = l2::Settings {
         prefix: redis.prefix.clone(),
+        log_id,
         timeout: redis.timeout,
         lease: redis.lease,
         packing: Packing { compress_from: redis.compress_from.map(bytes), max_body: bytes(redis.max_object_size) },
@@ -177,7 +179,7 @@ fn remote(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Box<dyn R
 }
 
 /// This instance's end of the fleet's log, if it is part of a fleet.
-fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, StartError> {
+fn fleet(config: &Config, metrics: &Arc<Metrics>, log_id: LogId) -> Result<Option<Shared>, StartError> {
     let Some(redis) = &config.redis else { return Ok(None) };
     let connections = Connections::new(redis)?;
     let member = Membership {
@@ -187,6 +189,7 @@ fn fleet(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Shared>, Star
         patience: config.invalidation.heartbeat.max(redis.timeout),
         heartbeat: config.invalidation.heartbeat,
         max_unsynced: config.invalidation.max_unsynced,
+        log_id,
         traffic: {
             let metrics = Arc::clone(metrics);
             Arc::new(move || metrics.traffic())

@@ -1,7 +1,7 @@
 // Runs the client of http-cache-tests against one proxy, prints what passed, and compares with a baseline.
 // Started by scripts/conformance, which installs the suite and starts the servers.
 //
-//   node run.mjs --suite DIR --base URL [--baseline FILE [--update]] [--json FILE]
+//   node run.mjs --suite DIR --base URL [--baseline FILE [--update]] [--choices FILE] [--json FILE]
 //
 // Exit status: 0 as the baseline says, 1 regression or a baseline entry without a reason, 2 the run itself failed.
 
@@ -17,6 +17,7 @@ const { values: args } = parseArgs({
     suite: { type: 'string' },
     base: { type: 'string' },
     baseline: { type: 'string' },
+    choices: { type: 'string' },
     json: { type: 'string' },
     update: { type: 'boolean', default: false }
   }
@@ -56,7 +57,30 @@ async function main () {
   if (args.json) fs.writeFileSync(args.json, JSON.stringify(rows, null, 2) + '\n')
 
   report(rows)
-  return args.baseline ? compare(rows) : 0
+  const judged = args.baseline ? compare(rows) : 0
+  return (args.choices ? compareChoices(rows) : 0) || judged
+}
+
+// Compares the table of choices with what was seen. A row is | question | `test` `test` | yes or no | reason |.
+function compareChoices (rows) {
+  const written = new Map()
+  for (const line of fs.readFileSync(args.choices, 'utf8').split('\n')) {
+    const [, , tests, answer, reason] = line.split('|').map(cell => cell.trim())
+    if (!['yes', 'no'].includes(answer) || !reason) continue
+    for (const [, id] of tests.matchAll(/`([^`]+)`/g)) written.set(id, answer)
+  }
+  const checks = rows.filter(row => row.kind === 'check')
+  const faults = []
+  for (const row of checks) {
+    const answer = row.passed ? 'yes' : 'no'
+    if (!written.has(row.id)) faults.push(`${row.id} is answered ${answer} and has no row`)
+    else if (written.get(row.id) !== answer) faults.push(`${row.id} is answered ${answer}`)
+    written.delete(row.id)
+  }
+  for (const id of written.keys()) faults.push(`${id} is not a check of this suite`)
+  for (const fault of faults) console.log(`${args.choices}: ${fault}`)
+  console.log(`choices: ${checks.length} checks, ${faults.length} not as the table says`)
+  return faults.length === 0 ? 0 : 1
 }
 
 // The suite tells its outcomes apart by the symbol it shows for them.

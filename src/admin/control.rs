@@ -216,4 +216,7 @@ pub enum PurgeFault {
     /// the others have not heard of it.
     #[error("purged on this instance only, the others were not told: {0}")]
     NotLogged(String),
+    /// The log has the purge; who has applied it cannot be told.
+    #[error("everybody will be told, but who was cannot be learnt: {0}")]
+    Unconfirmed(String),
 }

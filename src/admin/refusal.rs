@@ -68,7 +68,7 @@ impl From<PurgeFault> for Refusal {
             PurgeFault::BadUrl(_) => {
                 (StatusCode::BAD_REQUEST, "write it as clients request it, as in http://api.test/users/42".to_owned())
             }
-            PurgeFault::NotLogged(_) => {
+            PurgeFault::NotLogged(_) | PurgeFault::Unconfirmed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "send the purge again when Redis is back".to_owned())
             }
         };

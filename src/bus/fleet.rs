@@ -43,26 +43,44 @@ impl Instance {
 /// The instances as this one knows them. A registry that Redis has lost is no proof that nobody is
 /// there: who was seen a moment ago is waited for.
 #[derive(Default)]
-pub(super) struct Fleet(HashMap<String, (Instance, Instant)>);
+pub(super) struct Fleet {
+    known: HashMap<String, (Instance, Instant)>,
+    /// Since when there is a registry, or one that has not been lost.
+    listed_since: Option<Instant>,
+}
 
 impl Fleet {
-    /// Takes note of the registry. Whoever is missing there is waited for, but what they had applied is
-    /// no longer known: the records may be others by now.
+    /// Takes note of the registry. Whoever is missing there because it was lost is waited for, but what
+    /// they had applied is no longer known: the records may be others by now.
     pub(super) fn meet(&mut self, registry: HashMap<String, String>) {
-        for (id, (instance, _)) in &mut self.0 {
-            if instance.applied != LEFT && !registry.contains_key(id) {
+        let began = self.listed_since;
+        self.known.retain(|id, (instance, seen)| {
+            let listed = registry.contains_key(id);
+            if !listed && instance.applied != LEFT {
                 instance.applied = 0;
             }
-        }
+            // Else it was listed there, and silent for long enough.
+            listed || instance.applied == LEFT || began.is_none_or(|began| *seen < began)
+        });
         for (id, report) in registry {
-            self.0.insert(id, (Instance::read(&report), Instant::now()));
+            self.known.insert(id, (Instance::read(&report), Instant::now()));
         }
+    }
+
+    /// Notes how old the registry is.
+    pub(super) fn listed_for(&mut self, age: Duration) {
+        self.listed_since = Instant::now().checked_sub(age);
+    }
+
+    /// Whether the registry is younger than this: not everybody who lives may be in it yet.
+    pub(super) fn is_young(&self, span: Duration) -> bool {
+        self.listed_since.is_some_and(|since| since.elapsed() < span)
     }
 
     /// Who was seen within `span` and has not left, in the order of their names.
     pub(super) fn present(&mut self, span: Duration) -> Vec<(String, Instance)> {
-        self.0.retain(|_, (_, seen)| seen.elapsed() < span);
-        let here = self.0.iter().filter(|(_, (instance, _))| instance.applied != LEFT);
+        self.known.retain(|_, (_, seen)| seen.elapsed() < span);
+        let here = self.known.iter().filter(|(_, (instance, _))| instance.applied != LEFT);
         let mut here: Vec<_> = here.map(|(id, (instance, _))| (id.clone(), instance.clone())).collect();
         here.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         here
@@ -89,11 +107,15 @@ mod tests {
         let line = |applied: Seq| format!("1 {applied} 0.1.0 0 0");
         fleet.meet([("a".to_owned(), line(1)), ("b".to_owned(), line(2)), ("c".to_owned(), line(LEFT))].into());
         tokio::time::advance(span / 2).await;
+        // Redis has lost it, and began another.
+        fleet.listed_for(Duration::ZERO);
         fleet.meet(HashMap::from([("b".to_owned(), line(3))]));
         let names = |fleet: &mut Fleet| fleet.present(span).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         assert_eq!(names(&mut fleet), ["a", "b"]);
         assert_eq!(fleet.present(span)[0].1.applied, 0, "what it has applied is not known");
         tokio::time::advance(span / 2).await;
         assert_eq!(names(&mut fleet), ["b"]);
+        fleet.meet(HashMap::new());
+        assert!(names(&mut fleet).is_empty(), "it was in this registry, and is there no more");
     }
 }

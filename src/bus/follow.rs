@@ -4,17 +4,18 @@
 //! instance is a reason to look, and whatever it says is not believed: one script compares what is
 //! applied here with the log and hands out what follows, in one step.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::types::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::number::{LAST_ERA, compose, shared, split};
 use super::shared::{Shared, Unreachable, within};
-use super::{Log, Pattern, Record, Seq, wire};
+use super::{EVERYTHING, Log, Record, Seq, wire};
 use crate::clock::Clock;
 
 /// Records that one look brings at the most.
@@ -31,17 +32,21 @@ struct Look {
     /// Whether the log has what is applied here.
     sound: bool,
     /// What follows, as far as one look goes.
-    records: Vec<(u64, String)>,
+    records: Vec<(u64, Bytes)>,
+    /// Whether the others know of this instance.
+    registered: bool,
 }
 
-/// The answer to a look, as Redis gives it.
-type Reply = (u64, u64, u8, u8, Vec<String>, HashMap<String, String>);
+/// The answer to a look, as Redis gives it. What others may have written need not be text.
+type Reply = (String, u64, u64, u8, u8, u64, Vec<Bytes>, Vec<Bytes>);
 
 /// Why the log is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     /// A message says that it has come so far.
     Heard(Seq),
+    /// There is a new connection, which may be to another Redis.
+    Beat,
     /// Something else.
     Other,
 }
@@ -80,15 +85,15 @@ impl Shared {
                 // A new connection knows of no subscription, and nobody knows what the old one missed.
                 _ = reconnected.recv() => {
                     subscribed = self.subscribe().await;
-                    Call::Other
+                    Call::Beat
                 }
                 _ = ticks.tick() => {
                     if !subscribed {
                         subscribed = self.subscribe().await;
                     }
                     let before = log.applied();
-                    self.check(log, clock).await;
-                    if shared(log.applied()) != shared(before) && !heard {
+                    self.check(log, clock, true).await;
+                    if shared(log.applied()) != shared(before) && !heard && messages.is_empty() {
                         // There was something to hear: the subscription is dead, or soon known not to be.
                         self.reviver.revive([&self.subscriber]);
                     }
@@ -96,7 +101,7 @@ impl Shared {
                     continue;
                 }
             };
-            self.check(log, clock).await;
+            self.check(log, clock, reason == Call::Beat).await;
             overdue = false;
             if let Call::Heard(position) = reason
                 && position > log.applied()
@@ -128,8 +133,8 @@ impl Shared {
     }
 
     /// One heartbeat: says what is applied here, and catches up with what is not.
-    async fn check(&self, log: &Log, clock: &Clock) {
-        match self.catch_up(log, clock).await {
+    async fn check(&self, log: &Log, clock: &Clock, with_registry: bool) {
+        match self.catch_up(log, clock, with_registry).await {
             Ok(()) => {
                 self.member.beats.inc();
                 if self.lost.swap(false, Ordering::Relaxed) {
@@ -154,16 +159,23 @@ impl Shared {
     }
 
     /// Applies what the log has, and looks once more to say so.
-    async fn catch_up(&self, log: &Log, clock: &Clock) -> Result<(), Unreachable> {
+    async fn catch_up(&self, log: &Log, clock: &Clock, with_registry: bool) -> Result<(), Unreachable> {
         let mut reached = false;
         loop {
             let asked = clock.now();
-            let look = self.look(log.applied()).await?;
-            let end = compose(look.era, look.last);
+            let answered = self.answered();
+            let look = self.look(log.applied(), with_registry).await?;
+            let (end, registered) = (compose(look.era, look.last), look.registered);
             let news = self.take(log, clock, look);
             let reached_before = reached;
             if log.applied() >= end {
+                self.miss(&answered);
                 reached = true;
+            }
+            if !registered {
+                return Err(Unreachable::Unlisted);
+            }
+            if reached {
                 log.synced(asked);
             }
             // Under a storm of records every look brings some: who was at the end once has said enough.
@@ -173,87 +185,96 @@ impl Shared {
         }
     }
 
-    async fn look(&self, applied: Seq) -> Result<Look, Unreachable> {
+    async fn look(&self, applied: Seq, with_registry: bool) -> Result<Look, Unreachable> {
         let (era, number) = split(applied);
         let last = self.last.lock().clone();
-        let line = if last.0 == shared(applied) { last.1 } else { String::new() };
+        let line = if last.0 == shared(applied) { last.1 } else { Bytes::new() };
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
-        let millis = |span: Duration| span.as_millis().to_string();
-        let (presence, silence) = (millis(self.member.presence()), millis(self.member.silence()));
-        let (position, report, page) = (applied.to_string(), self.member.report(), PAGE.to_string());
-        let (era, number) = (era.to_string(), number.to_string());
-        let args = vec![
-            self.keys.channel.as_str(),
-            &era,
-            &number,
-            &line,
-            &self.member.id,
-            &position,
-            &report,
-            &presence,
-            &page,
-            &silence,
+        let millis = |span: Duration| Value::from(span.as_millis().to_string());
+        let args: Vec<Value> = vec![
+            self.keys.channel.as_str().into(),
+            era.to_string().into(),
+            number.to_string().into(),
+            line.into(),
+            self.member.id.as_str().into(),
+            applied.to_string().into(),
+            self.member.report().into(),
+            millis(self.member.presence()),
+            PAGE.to_string().into(),
+            millis(self.member.silence()),
+            // Never 0, which stands for an unknown log.
+            (rand::random::<u64>() | 1).to_string().into(),
+            u8::from(with_registry).to_string().into(),
         ];
         let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
-        let (era, last, sound, registered, lines, instances): Reply = within(self.member.patience, beat).await?;
+        let reply: Reply = within(self.member.patience, beat).await?;
+        let (id, era, last, sound, registered, age, lines, registry) = reply;
         if era > LAST_ERA {
             return Err(Unreachable::Eras { prefix: self.keys.head.clone() });
         }
-        self.fleet.lock().meet(instances);
-        if registered == 0 {
-            return Err(Unreachable::Unlisted);
+        self.member.log_id.set(id.parse().unwrap_or(0));
+        if with_registry {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let registry = registry.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
+            let mut fleet = self.fleet.lock();
+            fleet.listed_for(Duration::from_millis(age));
+            fleet.meet(registry);
         }
         if sound == 1 {
             self.reported.fetch_max(applied, Ordering::Relaxed);
         }
         let records = lines.chunks_exact(2).filter_map(|record| Some((number_of(&record[0])?, record[1].clone())));
-        Ok(Look { era, last, sound: sound == 1, records: records.collect() })
+        Ok(Look { era, last, sound: sound == 1, records: records.collect(), registered: registered == 1 })
     }
 
     /// Applies what a look brought, and returns whether that is more than was applied. What the log no
     /// longer has counts for everything, and so does a log that does not know what is applied here.
     fn take(&self, log: &Log, clock: &Clock, look: Look) -> bool {
-        let everything = Record { pattern: Pattern::All, soft: false };
         let before = shared(log.applied());
         let (own_era, own_number) = split(before);
         let mut next = if look.era == own_era { own_number + 1 } else { 1 };
         let first = look.records.first().map_or(look.last + 1, |(number, _)| *number);
         if !look.sound || first > next {
-            log.apply_out_of_order(compose(look.era, first - 1), &everything, clock.now());
+            log.apply_out_of_order(compose(look.era, first - 1), &EVERYTHING, clock.now());
             next = first;
         }
         for (number, line) in look.records {
             let seq = compose(look.era, number);
             if number > next {
-                log.apply_out_of_order(compose(look.era, number - 1), &everything, clock.now());
+                log.apply_out_of_order(compose(look.era, number - 1), &EVERYTHING, clock.now());
             }
-            log.apply(seq, &wire::read(&line).0, clock.now());
-            self.sent.lock().remove(&line);
+            // What is no text was written by nobody of us, and counts for everything like all of that kind.
+            let text = std::str::from_utf8(&line).unwrap_or_default();
+            log.apply(seq, &wire::read(text).0, clock.now());
+            self.sent.lock().remove(text);
             *self.last.lock() = (seq, line);
             next = number + 1;
         }
         log.advance(compose(look.era, next - 1));
-        self.miss(log.applied());
         shared(log.applied()) != before
     }
 
-    /// What this instance has appended and the log has lost is to be appended again; but not after a
-    /// change of era, which has invalidated everything.
-    fn miss(&self, applied: Seq) {
-        let mut missed = Vec::new();
-        self.sent.lock().retain(|line, seq| {
-            if *seq <= applied && split(*seq).0 == split(applied).0 {
-                missed.push(wire::read(line).0);
-            }
-            *seq > applied
-        });
-        if !missed.is_empty() {
-            self.owe(&missed);
+    /// What this instance knows to be in the log, and has not read there yet.
+    fn answered(&self) -> Vec<String> {
+        let sent = self.sent.lock();
+        sent.iter().filter(|(_, seq)| **seq != Seq::MAX).map(|(line, _)| line.clone()).collect()
+    }
+
+    /// After a look that has come to the end of the log: what was in it before that look, and was not
+    /// read, is lost, and to be appended again.
+    fn miss(&self, answered: &[String]) {
+        let mut sent = self.sent.lock();
+        let lost = answered.iter().filter(|line| sent.remove(line.as_str()).is_some());
+        let lost: Vec<Record> = lost.map(|line| wire::read(line).0).collect();
+        drop(sent);
+        if !lost.is_empty() {
+            tracing::warn!(records = lost.len(), "Redis has lost invalidations, which are appended again");
+            self.owe(&lost);
         }
     }
 }
 
 /// The number of a record by its id in the stream.
-fn number_of(id: &str) -> Option<u64> {
-    id.split('-').next()?.parse().ok()
+fn number_of(id: &[u8]) -> Option<u64> {
+    std::str::from_utf8(id).ok()?.split('-').next()?.parse().ok()
 }

@@ -8,6 +8,7 @@
 mod fleet;
 mod follow;
 mod number;
+mod receipts;
 mod scripts;
 mod shared;
 mod table;
@@ -66,6 +67,9 @@ pub struct Record {
     /// Whether it only makes stale what it matches, rather than removing it.
     pub soft: bool,
 }
+
+/// The record that nothing survives.
+const EVERYTHING: Record = Record { pattern: Pattern::All, soft: false };
 
 /// What an entry is matched by.
 #[derive(Clone, Copy, Debug)]

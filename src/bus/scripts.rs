@@ -1,7 +1,8 @@
 //! What runs in Redis as one step. All keys of the log share one hash slot.
 //!
-//! `head` is a hash with the fields `era`, `seq` and `calm`; `records` is a stream whose ids are
-//! `seq-0`. A message on the channel says era and seq, and is no more than a reason to look.
+//! `head` is a hash: `id` tells this log from every other, `era` and `seq` count, `calm` and `since`
+//! are times in milliseconds. `records` is a stream whose ids are `seq-0`. A message on the channel
+//! says era and seq, and is no more than a reason to look.
 
 /// Appends records and tells everybody.
 ///
@@ -48,10 +49,11 @@ return {era, seq}
 ///
 /// KEYS: head, records, instances, seen. ARGV: channel, the caller's era, the number it has applied,
 /// the record it has there ('' if unknown), its id, its position, what else it says of itself,
-/// milliseconds until it counts as gone, records wanted, milliseconds of silence that are no accident.
-/// Returns era, seq, whether the log confirms what the caller has applied, whether the caller is
-/// registered, ids and texts of the records that follow, and the instances with their states, each
-/// after the time of its last sign of life in milliseconds.
+/// milliseconds until it counts as gone, records wanted, milliseconds of silence that are no accident,
+/// an id for a log that has none, whether the instances are wanted.
+/// Returns the log's id, era, seq, whether the log confirms what the caller has applied, whether the
+/// caller is registered, how old the registry is in milliseconds, ids and texts of the records that
+/// follow, and the instances with their states, each after the time of its last sign of life.
 pub(super) const BEAT: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
@@ -62,14 +64,22 @@ if sound and applied > 0 then
   sound = #found > 0 and found[1][2][2] == ARGV[4]
   lost = seq < applied or (#found > 0 and ARGV[4] ~= '' and not sound)
 end
+local id = redis.call('HGET', KEYS[1], 'id')
+if era == 0 or not id then
+  id = ARGV[11]
+  redis.pcall('HSET', KEYS[1], 'id', id)
+end
 if lost or era == 0 then
   sound, era = false, math.max(era, own) + 1
   redis.call('HSET', KEYS[1], 'era', era)
   redis.call('HSETNX', KEYS[1], 'seq', 0)
   redis.call('PUBLISH', ARGV[1], era .. ' 0')
 end
-local records = {}
-for _, record in ipairs(redis.call('XRANGE', KEYS[2], ((era == own and applied or 0) + 1) .. '-0', '+', 'COUNT', ARGV[9])) do
+-- No further than the counter: what the stream has beyond it is of a log that is lost, or foreign.
+local records, bytes = {}, 0
+for _, record in ipairs(redis.call('XRANGE', KEYS[2], ((era == own and applied or 0) + 1) .. '-0', seq .. '-0', 'COUNT', ARGV[9])) do
+  bytes = bytes + #record[2][2]
+  if bytes > 1048576 and #records > 0 then break end
   records[#records + 1] = record[1]
   records[#records + 1] = record[2][2]
 end
@@ -79,7 +89,11 @@ local presence = tonumber(ARGV[8])
 local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
 local writes = {{'HSET', KEYS[3], ARGV[5], string.format('%d %s %s', now, sound and ARGV[6] or '0', ARGV[7])},
                 {'ZADD', KEYS[4], now + presence, ARGV[5]}}
-if newest and tonumber(newest) < now + presence - tonumber(ARGV[10]) then
+local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
+if not newest then
+  since = now
+  writes[3] = {'HSET', KEYS[1], 'since', string.format('%d', now)}
+elseif tonumber(newest) < now + presence - tonumber(ARGV[10]) then
   writes[3] = {'HSET', KEYS[1], 'calm', string.format('%d', now + presence)}
 end
 local full = false
@@ -96,5 +110,6 @@ if not full and now >= tonumber(redis.call('HGET', KEYS[1], 'calm') or '0') then
     redis.call('ZREM', KEYS[4], gone)
   end
 end
-return {era, seq, sound and 1 or 0, redis.call('HEXISTS', KEYS[3], ARGV[5]), records, redis.call('HGETALL', KEYS[3])}
+return {id, era, seq, sound and 1 or 0, redis.call('HEXISTS', KEYS[3], ARGV[5]), now - since, records,
+        ARGV[12] == '1' and redis.call('HGETALL', KEYS[3]) or {}}
 ";

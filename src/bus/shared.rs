@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, HashesInterface, StreamsInterface};
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::fleet::{Fleet, Instance, LEFT};
+use super::fleet::Fleet;
 use super::number::{LAST, compose, split};
+use super::receipts::LookedAround;
 use super::wire;
-use super::{Log, Pattern, Record, Seq, scripts};
-use crate::redis::{Connections, RedisError, Reviver, script};
+use super::{EVERYTHING, Log, Record, Seq, scripts};
+use crate::redis::{Connections, LogId, RedisError, Reviver, script};
 
 /// Records that are remembered while the log is out of reach.
 const MAX_OWED: usize = 10_000;
@@ -30,9 +31,6 @@ const OWED_AT_ONCE: usize = 100;
 /// An instance that was silent for so many heartbeats is listed no longer, unless what it knew of the
 /// log may still be trusted there.
 const PATIENCE: u32 = 3;
-/// Pauses between looks at who has applied a record: at first, and at the most.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
-
 /// Why the log is out of reach, or a record not in it.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreachable {
@@ -74,6 +72,8 @@ pub struct Membership {
     pub heartbeat: Duration,
     /// How long it may serve what was purged if it cannot compare itself with the log.
     pub max_unsynced: Duration,
+    /// Which log it is, for whoever stores what the log can make invalid.
+    pub log_id: LogId,
     /// Requests answered so far, and those of them from memory.
     pub traffic: Arc<dyn Fn() -> (u64, u64) + Send + Sync>,
     /// Counts the comparisons that succeeded.
@@ -121,7 +121,7 @@ pub struct Shared {
     pub(super) beat: Script,
     pub(super) keys: Keys,
     /// The record that was applied last, as it stands in the stream.
-    pub(super) last: Mutex<(Seq, String)>,
+    pub(super) last: Mutex<(Seq, Bytes)>,
     /// Records that were appended here and are yet to be seen in the stream, with their numbers once
     /// those are known.
     pub(super) sent: Mutex<HashMap<String, Seq>>,
@@ -132,8 +132,8 @@ pub struct Shared {
     /// What the others were told that is applied here.
     pub(super) reported: AtomicU64,
     pub(super) fleet: Mutex<Fleet>,
-    /// When the registry was last looked at for receipts.
-    looked: tokio::sync::Mutex<Option<Instant>>,
+    /// The last look at the registry for receipts.
+    pub(super) looked: tokio::sync::Mutex<LookedAround>,
     /// Rung when there is a reason to look at the log.
     pub(super) bell: Notify,
     /// Rung when the log was looked at.
@@ -196,7 +196,7 @@ impl Shared {
         let mut args = vec![self.keys.channel.as_str(), &era, &kept, &last];
         args.extend(lines.iter().map(String::as_str));
         // Before they are sent: the follower may see them before the answer is here.
-        self.sent.lock().extend(lines.iter().map(|line| (line.clone(), Seq::MAX)));
+        self.expect(&lines);
         let appended = self.append.evalsha_with_reload(&self.commands, keys, args);
         let appended: Result<(u64, u64), Error> = within(self.member.patience, appended).await;
         let mut sent = self.sent.lock();
@@ -215,6 +215,17 @@ impl Shared {
         }
     }
 
+    /// Notes that these are to appear in the stream.
+    fn expect(&self, lines: &[String]) {
+        let mut sent = self.sent.lock();
+        if sent.len() + lines.len() > MAX_OWED {
+            // More than can be watched for one by one.
+            sent.clear();
+            *self.owed.lock() = vec![EVERYTHING];
+        }
+        sent.extend(lines.iter().map(|line| (line.clone(), Seq::MAX)));
+    }
+
     /// Remembers records that could not be appended, until they can be.
     pub(super) fn owe(&self, records: &[Record]) {
         let mut owed = self.owed.lock();
@@ -222,7 +233,7 @@ impl Shared {
             owed.extend_from_slice(records);
         } else {
             // More than can be told one by one.
-            *owed = vec![Record { pattern: Pattern::All, soft: false }];
+            *owed = vec![EVERYTHING];
         }
     }
 
@@ -250,7 +261,8 @@ impl Shared {
     /// Looks at the log, and returns when `seq` is applied here or that takes too long.
     pub(super) async fn reach(&self, log: &Log, seq: Seq) {
         let deadline = Instant::now() + self.member.patience;
-        while log.applied() < seq {
+        // The first to end may have begun before the record was there; the second has seen it, or failed.
+        for _ in 0..2 {
             let mut looked = std::pin::pin!(self.caught_up.notified());
             looked.as_mut().enable();
             self.ring();
@@ -258,72 +270,6 @@ impl Shared {
                 return;
             }
         }
-    }
-
-    /// The instances by their ids: those that live, and those that were silent for so short a time that
-    /// they may still trust what they knew of the log.
-    pub async fn instances(&self) -> Result<Vec<(String, Instance)>, Unreachable> {
-        self.look_around(Instant::now()).await?;
-        Ok(self.fleet.lock().present(self.member.presence()))
-    }
-
-    /// Reads the registry, unless somebody has begun to after `moment`: a crowd of waiting purges costs
-    /// Redis no more than one.
-    async fn look_around(&self, moment: Instant) -> Result<(), Unreachable> {
-        let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|looked| looked >= moment) {
-            return Ok(());
-        }
-        let began = Instant::now();
-        let instances = within(self.member.patience, self.commands.hgetall(self.keys.instances.as_str())).await?;
-        self.fleet.lock().meet(instances);
-        *looked = Some(began);
-        Ok(())
-    }
-
-    /// When everybody has applied a record, or `deadline` has passed: who has, and who has not.
-    ///
-    /// # Errors
-    ///
-    /// Redis does not answer, or has lost the record.
-    pub async fn receipts(&self, logged: &Logged, deadline: Instant) -> Result<Vec<(String, Instance)>, Unreachable> {
-        let mut pause = LOOK.0;
-        loop {
-            let mut instances = self.instances().await?;
-            if !instances.iter().any(|(id, _)| *id == self.member.id) {
-                // Whoever is not even listed here cannot be the only one.
-                instances.push((self.member.id.clone(), Instance::default()));
-            }
-            if instances.iter().all(|(_, instance)| instance.applied >= logged.seq) || Instant::now() >= deadline {
-                self.confirm(logged).await?;
-                return Ok(instances);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LOOK.1);
-        }
-    }
-
-    /// Makes sure that what others have applied under this number is this record.
-    async fn confirm(&self, logged: &Logged) -> Result<(), Unreachable> {
-        let id = format!("{}-0", split(logged.seq).1);
-        let there = self.commands.xrange_values(self.keys.records.as_str(), id.as_str(), id.as_str(), None);
-        let there: Vec<(String, HashMap<String, String>)> = within(self.member.patience, there).await?;
-        // Trimmed, or another era has invalidated everything: then it counts all the same.
-        let lost = there.first().is_some_and(|(_, fields)| fields.get("r") != Some(&logged.line));
-        if lost { Err(Unreachable::Lost) } else { Ok(()) }
-    }
-
-    /// The name of this instance.
-    pub fn id(&self) -> &str {
-        &self.member.id
-    }
-
-    /// Leaves the fleet, so that nobody waits for this instance's receipts, and ends the connections.
-    pub async fn close(&self) {
-        let left = [(self.member.id.as_str(), format!("0 {LEFT} {}", self.member.report()))];
-        let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left)).await;
-        let _ = self.commands.quit().await;
-        let _ = self.subscriber.quit().await;
     }
 }
 

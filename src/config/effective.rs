@@ -140,6 +140,7 @@ fn key(key: &KeyRules) -> Value {
         "sort_query": key.sort_query,
         "headers": texts(&key.headers),
         "cookies": key.cookies,
+        "show": key.show,
     })
 }
 

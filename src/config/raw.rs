@@ -208,6 +208,8 @@ section! {
         headers: List<HeaderName> = Vec::new(),
         /// Cookies whose values are part of the key.
         cookies: List<CookieName> = Vec::new(),
+        /// Whether Cache-Status names the key: its URL, and which fields and cookies are part of it. For debugging.
+        show: bool = false,
     }
 }
 

@@ -255,6 +255,11 @@ const FIELD_OVERHEAD: usize = 48;
 /// How long a response that nothing allows to serve stale is kept for validation.
 const VALIDATION_GRACE: Duration = Duration::from_hours(1);
 
+/// For how long a response with these lifetimes is fresh from its arrival, after jitter.
+pub fn fresh_on_arrival(lifetimes: &Lifetimes, jitter: f64) -> Duration {
+    jittered(lifetimes, jitter).saturating_sub(lifetimes.initial_age)
+}
+
 /// The freshness lifetime with a part of what remains of it cut off. It only ever shortens, so
 /// `Age` never exceeds what the origin allowed.
 fn jittered(lifetimes: &Lifetimes, jitter: f64) -> Duration {

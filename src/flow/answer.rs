@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use http::Response;
 
+use crate::key;
 use crate::listener::Fault;
 use crate::reason::{OriginFault, Outcome, Reason};
 use crate::telemetry::metrics::RouteMetrics;
 
 use super::Proxy;
 use super::body::Body;
-use super::cache_status::CacheStatus;
+use super::cache_status::{self, CacheStatus};
 use super::record::Record;
 use super::respond;
 use super::site::Route;
@@ -78,7 +79,13 @@ impl Proxy {
 
     /// Counts the answer and hands its log record to the body, which knows when it has ended.
     pub(super) fn settle(&self, visit: &Visit, answer: Answer) -> Response<Body> {
-        let Answer { response, books, route } = answer;
+        let Answer { mut response, books, route } = answer;
+        if let Some(policy) = route.as_ref().and_then(|route| route.cache.as_ref()).filter(|policy| policy.key.show)
+            && !matches!(books.outcome, Outcome::Pass | Outcome::Rejected)
+            && let Some(key) = key::shown(&key::url(visit.target(), &policy.key), &policy.key)
+        {
+            cache_status::name_key(response.headers_mut(), &key);
+        }
         let metrics = route.as_ref().map_or(&visit.site.unrouted, |route| &route.metrics);
         count(metrics, &response, books.outcome);
         // Why a response was not stored is counted where that is decided, once per fetch.

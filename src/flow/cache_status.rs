@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use http::header::{HeaderMap, HeaderName};
 use http::{HeaderValue, StatusCode};
 
 use crate::reason::{OriginFault, Outcome, Reason};
+
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Why a request went to the origin (RFC 9211 section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(super) struct CacheStatus {
     pub(super) forwarded: Option<Forwarded>,
     /// Status of the origin's answer.
     pub(super) forward_status: Option<StatusCode>,
+    /// How long the response is fresh, if it was stored.
+    pub(super) ttl: Option<Duration>,
     pub(super) reason: Option<Reason>,
     pub(super) fault: Option<OriginFault>,
 }
@@ -60,13 +65,19 @@ pub(super) struct CacheStatus {
 impl CacheStatus {
     /// The member for an answer without a look at the origin.
     pub(super) const fn new(outcome: Outcome) -> Self {
-        Self { outcome, forwarded: None, forward_status: None, reason: None, fault: None }
+        Self { outcome, forwarded: None, forward_status: None, ttl: None, reason: None, fault: None }
     }
 
     /// Notes that the request went to the origin.
     pub(super) const fn forwarded(mut self, why: Forwarded, status: Option<StatusCode>) -> Self {
         self.forwarded = Some(why);
         self.forward_status = status;
+        self
+    }
+
+    /// Notes for how long the response is fresh.
+    pub(super) const fn fresh_for(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl = ttl;
         self
     }
 
@@ -99,6 +110,10 @@ impl CacheStatus {
             Outcome::Coalesced => text.push_str("; collapsed"),
             _ => {}
         }
+        if let Some(ttl) = self.ttl {
+            text.push_str("; ttl=");
+            text.push_str(itoa::Buffer::new().format(ttl.as_secs()));
+        }
         let detail = self.fault.map(OriginFault::as_str).or(self.reason.map(Reason::as_str)).or(match self.outcome {
             Outcome::StaleIfError | Outcome::Rejected | Outcome::Failed => Some(self.outcome.as_str()),
             _ => None,
@@ -108,6 +123,17 @@ impl CacheStatus {
             text.push_str(detail);
         }
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Millpond"))
+    }
+}
+
+/// Adds the key to the member of this cache, which is the last.
+pub(super) fn name_key(headers: &mut HeaderMap, key: &str) {
+    let mut members: Vec<HeaderValue> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+    let Some(own) = members.pop() else { return };
+    let named = HeaderValue::try_from([own.as_bytes(), b"; key=", key.as_bytes()].concat()).unwrap_or(own);
+    headers.remove(CACHE_STATUS);
+    for member in members.into_iter().chain([named]) {
+        headers.append(CACHE_STATUS, member);
     }
 }
 

@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, HeaderMap, RANGE};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, RANGE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
+use smallvec::SmallVec;
 
+use crate::config::CachePolicy;
 use crate::entry::{Coded, Entry, coder};
 use crate::key::Key;
 use crate::policy::coding::{self, Accepted, Codable, Coding, Compress};
+use crate::policy::vary::{Selecting, Vary};
 
 use super::Proxy;
 use super::body::Body;
@@ -29,6 +32,14 @@ pub(super) enum Form<'a> {
     Coded(Coding, &'a Coded),
     /// In a coding, which the client has: the fields of that form.
     Held(Box<HeaderMap>),
+}
+
+/// What selects a response. On a route that codes, one without coding serves every client, so `Accept-Encoding` selects
+/// nothing. One that the origin has coded all the same is for those alone who asked alike.
+pub(super) fn selecting(policy: &CachePolicy, vary: &Vary, response: &HeaderMap, request: &HeaderMap) -> Selecting {
+    let for_all = policy.compress.is_some() && !response.contains_key(CONTENT_ENCODING);
+    let names = vary.names().iter().filter(|name| !(for_all && **name == ACCEPT_ENCODING)).cloned();
+    Selecting::new(&names.collect::<SmallVec<[HeaderName; 4]>>(), request)
 }
 
 /// The form of a stored response. On routes that code nothing this is one comparison.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderValue};
+use http::header::{DATE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -20,10 +20,11 @@ use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::policy::storability::{Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
-use crate::policy::vary::{Selecting, Vary};
+use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
 use super::Proxy;
+use super::coding;
 use super::flight::{Failure, FailureKind, Leader};
 use super::forward::{OriginHead, strip_connection};
 use super::site::Route;
@@ -239,21 +240,13 @@ impl Fetch {
         if length.is_some_and(|length| length > self.policy.max_object_size) {
             return Err(Reason::TooLarge);
         }
-        let selecting = self.selecting(storable);
+        let selecting = self.selecting(storable, arrived.response.headers());
         let room = self.proxy.l1.has_room(&self.key, &selecting, arrived.received);
         if room { Ok(()) } else { Err(Reason::TooManyVariants) }
     }
 
-    pub(super) fn selecting(&self, storable: &Storable) -> Selecting {
-        self.select(&storable.vary)
-    }
-
-    /// What selects a response that varies like this. If the origin is asked for no coding whatever the client takes,
-    /// the client's `Accept-Encoding` selects nothing (RFC 9111 section 4.1 looks at the request that was sent).
-    pub(super) fn select(&self, vary: &Vary) -> Selecting {
-        let uncoded = self.is_uncoded();
-        let names = vary.names().iter().filter(|name| !(uncoded && **name == ACCEPT_ENCODING)).cloned();
-        Selecting::new(&names.collect::<Vec<_>>(), &self.selecting_from)
+    pub(super) fn selecting(&self, storable: &Storable, response: &HeaderMap) -> Selecting {
+        coding::selecting(&self.policy, &storable.vary, response, &self.selecting_from)
     }
 
     /// Whether the origin is asked for a response without coding. A response that is for one client alone is not:

@@ -133,7 +133,10 @@ impl Proxy {
                 None => Next::Again(None),
             },
             // What is stored was to stand in, but is not for this request.
-            Ok(Seen::Failed(failure)) if failure.is_for_others(miss, headers) => Next::Again(None),
+            Ok(Seen::Failed(failure)) if failure.is_for_others(miss, headers) => {
+                let names = failure.stored.as_ref().map(|entry| entry.selecting().names());
+                Next::Again(names.map(|names| Selecting::new(names, headers)))
+            }
             Ok(Seen::Failed(failure)) => Next::Done(self.stand_in(visit, route, miss, &failure)),
             // The response is for requests that differ from this one in a selecting field.
             Ok(Seen::Filled { head, .. }) if !head.selecting.matches(headers) => {

@@ -47,6 +47,8 @@ pub(super) struct Head {
     /// Age on arrival, and when that was.
     pub(super) initial_age: Duration,
     pub(super) received: Moment,
+    /// For how long from its arrival it is fresh, if it is to be stored.
+    pub(super) ttl: Option<Duration>,
     /// Whether the origin confirmed what was stored.
     pub(super) confirmed: bool,
     /// Why it is shared without being stored.

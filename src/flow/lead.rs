@@ -149,7 +149,8 @@ impl Proxy {
             (Role::Leader, None, false) => Outcome::Miss,
         };
         let answered = if head.confirmed { StatusCode::NOT_MODIFIED } else { head.status };
-        let mut status = CacheStatus::new(outcome).forwarded(miss.why, Some(answered));
+        let left = head.ttl.map(|ttl| ttl.saturating_sub(self.clock.now().since(head.received)));
+        let mut status = CacheStatus::new(outcome).forwarded(miss.why, Some(answered)).fresh_for(left);
         if let Some(reason) = head.not_stored {
             status = status.because(reason);
         }

@@ -14,6 +14,7 @@ mod fetch;
 mod fill;
 mod flight;
 mod forward;
+mod head;
 mod hit;
 mod interim;
 mod lead;

@@ -31,8 +31,10 @@ impl Proxy {
         let why = Forwarded::by_reason(reason);
         let head = OriginHead::pass(visit).for_route(&route).telling(visit, Audience::Sole);
         let (body, upload) = upload::watch(visit.body.take());
+        let began = (self.log.applied(), self.clock.now());
         let answer = match exchange(&route, head, body).await {
             Ok(response) => {
+                self.learn_from_head(visit, &route, reason, began, &response).await;
                 let status = status.forwarded(why, Some(response.status()));
                 let mut response = respond::direct(&visit.parts, response, status);
                 coding::name_as_held(&visit.parts, &route, &mut response);

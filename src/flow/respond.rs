@@ -19,16 +19,20 @@ use crate::policy::{coding, storability};
 use crate::reason::OriginFault;
 
 use super::body::Body;
-use super::cache_status::CacheStatus;
+use super::cache_status::{CACHE_STATUS, CacheStatus};
 use super::coding::Form;
 use super::flight::Head;
 use super::partial;
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 /// What a client may do when we are the ones who refuse: come back soon.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
+
+// RFC 9209 section 2.3: why it is we who answer.
+const DESTINATION_NOT_FOUND: HeaderValue = HeaderValue::from_static("Millpond; error=destination_not_found");
+const REQUEST_DENIED: HeaderValue = HeaderValue::from_static("Millpond; error=http_request_denied");
+const INTERNAL_RESPONSE: HeaderValue = HeaderValue::from_static("Millpond; error=proxy_internal_response");
 
 /// A representation as the client's conditions and ranges see it.
 pub(super) struct Representation<'a> {
@@ -181,6 +185,8 @@ pub(super) fn failed(fault: OriginFault, status: CacheStatus) -> Response<Body> 
 const fn gateway_error(fault: OriginFault) -> (StatusCode, &'static str) {
     match fault {
         OriginFault::Connect => (StatusCode::BAD_GATEWAY, "connection_refused"),
+        OriginFault::Resolve => (StatusCode::BAD_GATEWAY, "dns_error"),
+        OriginFault::Unreachable => (StatusCode::BAD_GATEWAY, "destination_ip_unroutable"),
         OriginFault::Reset => (StatusCode::BAD_GATEWAY, "connection_terminated"),
         OriginFault::Protocol => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
         OriginFault::Abandoned => (StatusCode::BAD_GATEWAY, "proxy_internal_error"),
@@ -200,12 +206,17 @@ const fn gateway_error(fault: OriginFault) -> (StatusCode, &'static str) {
 pub(super) fn rejected(fault: Fault, status: CacheStatus) -> Response<Body> {
     let mut response = plain(fault.status(), &format!("The request was refused: {}.\n", fault.as_str()));
     response.headers_mut().append(CACHE_STATUS, status.value());
+    let error = if fault == Fault::Connect { "http_request_denied" } else { "http_request_error" };
+    if let Ok(value) = HeaderValue::try_from(format!("Millpond; error={error}; details=\"{}\"", fault.as_str())) {
+        response.headers_mut().append(PROXY_STATUS, value);
+    }
     response
 }
 
 /// No route takes the request.
 pub(super) fn no_route(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::NOT_FOUND, "No route of this proxy takes this host, path and method.\n");
+    response.headers_mut().append(PROXY_STATUS, DESTINATION_NOT_FOUND);
     response.headers_mut().append(CACHE_STATUS, status.value());
     response
 }
@@ -213,6 +224,7 @@ pub(super) fn no_route(status: CacheStatus) -> Response<Body> {
 /// A method this proxy never forwards: it would open a tunnel to anywhere.
 pub(super) fn connect_refused(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This proxy opens no tunnels.\n");
+    response.headers_mut().append(PROXY_STATUS, REQUEST_DENIED);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     response.headers_mut().append(CACHE_STATUS, status.value());
     response
@@ -221,6 +233,7 @@ pub(super) fn connect_refused(status: CacheStatus) -> Response<Body> {
 /// The client wants a stored response or none (RFC 9111 section 5.2.1.7).
 pub(super) fn only_if_cached(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::GATEWAY_TIMEOUT, "Nothing stored satisfies only-if-cached.\n");
+    response.headers_mut().append(PROXY_STATUS, INTERNAL_RESPONSE);
     response.headers_mut().append(CACHE_STATUS, status.value());
     response
 }

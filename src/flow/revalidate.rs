@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::Entry;
+use crate::entry::{self, Entry};
 use crate::policy::storability::ResponseVerdict;
+use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
 
+use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched};
 use super::flight::{Head, Leader};
 use super::share::share;
@@ -24,14 +26,17 @@ impl Fetch {
             ResponseVerdict::Uncacheable(reason) => Err(reason),
         };
         let provenance = self.provenance(&leader, arrived);
+        // The 304 may say that the response varies on something else than was known.
+        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {
             status: content.status,
             tags: self.tags(&headers),
             headers,
             length: Some(content.body.len() as u64),
-            selecting: stored.selecting().clone(),
+            selecting: selecting.clone(),
             initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
             received: arrived.received,
+            ttl: judged.as_ref().ok().map(|storable| entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
             confirmed: true,
             not_stored: judged.as_ref().err().copied(),
             found: None,
@@ -43,6 +48,10 @@ impl Fetch {
                 // The body stays, and so does what was made of it.
                 entry.inherit_forms(stored);
                 let kept = self.keep(entry);
+                if selecting.names() != stored.selecting().names() {
+                    // Or it would go on answering requests that the new names tell apart.
+                    self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, &raw const **stored));
+                }
                 match self.land(landing, kept).await {
                     Fetched::Stored => Fetched::Confirmed,
                     other => other,

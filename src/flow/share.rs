@@ -8,9 +8,8 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::clock::Moment;
 use crate::coalesce::{BodyLimits, Pushed};
-use crate::entry::{Content, Entry, Provenance};
+use crate::entry::{self, Content, Entry, Provenance};
 use crate::l1::Stored;
 use crate::origin::ResponseBody;
 use crate::policy::fields;
@@ -19,6 +18,7 @@ use crate::policy::tags::{self, Tag};
 use crate::policy::vary::Vary;
 use crate::reason::Reason;
 
+use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
 use super::flight::{Filling, Head, Landing, Leader};
 use super::respond;
@@ -31,7 +31,7 @@ impl Fetch {
     pub(super) async fn fill(&self, leader: Leader, arrived: Arrived, storable: Storable) -> Fetched {
         let provenance = self.provenance(&leader, &arrived);
         let (mut parts, body) = arrived.response.into_parts();
-        let head = Arc::new(self.head(&mut parts, &body, &storable, arrived.received));
+        let head = Arc::new(self.head(&mut parts, &body, &storable, &provenance));
         let cap = usize::try_from(self.policy.max_object_size).unwrap_or(usize::MAX);
         let filling = leader.publish(Arc::clone(&head), BodyLimits { cap, window: READ_AHEAD });
         let Some(mut landing) = self.pump(filling, body, true).await else { return Fetched::Failed };
@@ -60,20 +60,22 @@ impl Fetch {
         parts: &mut http::response::Parts,
         body: &ResponseBody,
         storable: &Storable,
-        received: Moment,
+        provenance: &Provenance,
     ) -> Head {
         // Before the stored form leaves them out.
         let tags = self.tags(&parts.headers);
         fields::prepare_stored(&mut parts.headers, storable);
         respond::add_via(&mut parts.headers);
+        let selecting = self.selecting(storable, &parts.headers);
         Head {
             status: parts.status,
             headers: std::mem::take(&mut parts.headers),
             length: body.size_hint().exact(),
-            selecting: self.selecting(storable),
+            selecting,
             tags,
             initial_age: storable.lifetimes.initial_age,
-            received,
+            received: provenance.received,
+            ttl: Some(entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
             confirmed: false,
             not_stored: None,
             found: None,
@@ -184,6 +186,7 @@ impl Fetch {
             tags: entry.tags().to_vec(),
             initial_age: entry.age(now),
             received: now,
+            ttl: None,
             confirmed: false,
             not_stored: None,
             found: Some(Arc::clone(entry)),
@@ -199,7 +202,8 @@ impl Fetch {
         let Arrived { response, received, .. } = arrived;
         let (mut parts, body) = response.into_parts();
         // Those who wait with other selecting fields look for an answer of their own.
-        let selecting = self.select(&Vary::of(&parts.headers));
+        let vary = Vary::of(&parts.headers);
+        let selecting = coding::selecting(&self.policy, &vary, &parts.headers, &self.selecting_from);
         respond::add_via(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRAILER);
@@ -211,6 +215,7 @@ impl Fetch {
             tags: Vec::new(),
             initial_age: Duration::ZERO,
             received,
+            ttl: None,
             confirmed: false,
             not_stored: Some(reason),
             found: None,

@@ -215,9 +215,10 @@ fn body(stored: &[u8], flags: u8, length: usize) -> Result<Bytes, Damage> {
 }
 
 fn headers(fields: &[(&str, &[u8])]) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    // A map panics where it is asked to hold more than it can.
+    let mut headers = HeaderMap::try_with_capacity(fields.len()).ok()?;
     for (name, value) in fields {
-        headers.append(HeaderName::try_from(*name).ok()?, HeaderValue::from_bytes(value).ok()?);
+        headers.try_append(HeaderName::try_from(*name).ok()?, HeaderValue::from_bytes(value).ok()?).ok()?;
     }
     Some(headers)
 }
@@ -355,6 +356,13 @@ mod tests {
         assert_eq!(unpack(&key("/b"), &value, life, PACKING, at(0)).unwrap_err(), Damage::WrongKey);
         let small = Packing { max_body: 3, ..PACKING };
         assert_eq!(unpack(&key("/a"), &value, life, small, at(0)).unwrap_err(), Damage::TooLarge);
+    }
+
+    #[test]
+    fn more_fields_than_a_map_can_hold_are_damage_and_no_panic() {
+        for count in [24_577, 40_000, 1 << 20] {
+            assert_eq!(headers(&vec![("x-a", &b"1"[..]); count]), None, "{count}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::entry::Seq;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
 
+use super::redis::Settings;
+
 /// What the value of a key says whose responses vary: on which fields.
 const POINTER: &[u8] = b"MPNV1 ";
 /// The variant of a key that varies on nothing, and the place of its pointer if it does.
@@ -20,8 +22,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str, key: &Key, variant: &str) -> Self {
-        let base = format!("{prefix}{{{:032x}}}", xxh3_128(key.as_bytes()));
+    pub(super) fn new(settings: &Settings, key: &Key, variant: &str) -> Self {
+        let (prefix, log) = (&settings.prefix, settings.log_id.get());
+        let base = format!("{prefix}{log:016x}:{{{:032x}}}", xxh3_128(key.as_bytes()));
         Self { value: format!("{base}:v:{variant}"), lease: format!("{base}:l:{variant}"), base }
     }
 

@@ -23,7 +23,7 @@ use crate::entry::Entry;
 use crate::entry::Seq;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
-use crate::redis::{Connections, RedisError, Reviver, script};
+use crate::redis::{Connections, LogId, RedisError, Reviver, script};
 use crate::telemetry::metrics::{L2Metrics, LookUp};
 
 /// How long a waiter trusts that it will be woken.
@@ -36,6 +36,8 @@ const THRESHOLDS: Thresholds = Thresholds { failures: 5, successes: 2, pause: Du
 pub struct Settings {
     /// What every key begins with.
     pub prefix: String,
+    /// The log under which entries are filed.
+    pub log_id: LogId,
     /// How long a command may take.
     pub timeout: Duration,
     /// How long a fetch may take before another instance may try.
@@ -227,7 +229,7 @@ impl Shared {
     fn free(&self, client: &Client, lease: String, key: &Key, token: String, alone: Option<Duration>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (script, client, patience) = (self.script.clone(), client.clone(), self.settings.lease);
-        let names = Names::new(&self.settings.prefix, key, PLAIN);
+        let names = Names::new(&self.settings, key, PLAIN);
         let keys = vec![lease, names.of("m"), names.of("w")];
         let span = alone.map_or(0, |span| span.as_millis()).to_string();
         let args = vec!["release".to_owned(), token, span, self.channel.clone(), said(key)];
@@ -239,7 +241,7 @@ impl Shared {
     /// What the variant is called that a request asks for, if responses vary on these fields.
     fn names(&self, query: &Query<'_>, vary: &[HeaderName]) -> Names {
         let selecting = (!vary.is_empty()).then(|| Names::variant(&Selecting::new(vary, query.request)));
-        Names::new(&self.settings.prefix, query.key, selecting.as_deref().unwrap_or(PLAIN))
+        Names::new(&self.settings, query.key, selecting.as_deref().unwrap_or(PLAIN))
     }
 
     fn found(&self, result: LookUp, found: Found) -> Found {
@@ -308,7 +310,7 @@ impl Shared {
     }
 
     async fn forget(&self, key: &Key, seq: Seq) {
-        let names = Names::new(&self.settings.prefix, key, PLAIN);
+        let names = Names::new(&self.settings, key, PLAIN);
         let keys = vec![names.of("s"), names.of("t"), names.of("m"), names.lease.clone(), names.of("w")];
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
@@ -324,10 +326,10 @@ impl Shared {
             // Nor will what the others fetch be shared: let them not wait for one another.
             return lease.disband(self.settings.lease);
         }
-        let plain = Names::new(&self.settings.prefix, key, PLAIN);
+        let plain = Names::new(&self.settings, key, PLAIN);
         let varies = !entry.selecting().names().is_empty();
         let variant = if varies { Names::variant(entry.selecting()) } else { PLAIN.to_owned() };
-        let names = Names::new(&self.settings.prefix, key, &variant);
+        let names = Names::new(&self.settings, key, &variant);
         let [tombstone, variants, waiters, marker] = ["t", "s", "w", "m"].map(|what| names.of(what));
         let held = lease.granted.elapsed().as_millis().to_string();
         let (lease, token) = lease.spend();

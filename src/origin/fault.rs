@@ -10,8 +10,13 @@ impl Error for OriginFault {}
 
 /// Why no connection was made.
 pub(super) fn of_connect(error: &(dyn Error + 'static)) -> OriginFault {
+    // The connector names the step that failed by this text alone.
+    if error.to_string() == "dns error" {
+        return OriginFault::Resolve;
+    }
     match io_kind(error) {
         Some(io::ErrorKind::TimedOut) => OriginFault::ConnectTimeout,
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => OriginFault::Unreachable,
         _ => OriginFault::Connect,
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
+use super::fields::members;
+
 /// RFC 9213 section 3.1: addressed to caches like this one.
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
@@ -168,24 +170,6 @@ pub fn delta_seconds(text: &[u8]) -> Option<Duration> {
     }
     let digit = |total: u64, b: &u8| total.saturating_mul(10).saturating_add(u64::from(b - b'0'));
     Some(Duration::from_secs(text.iter().fold(0, digit).min(DELTA_MAX)))
-}
-
-/// The members of a comma-separated list in which quoted strings may contain commas.
-fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    field
-        .split(move |&b| {
-            match b {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' if !quoted => return true,
-                _ => {}
-            }
-            false
-        })
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
 }
 
 /// The text of a token or a quoted string; a cache accepts both forms for every argument (RFC 9111

@@ -1,4 +1,4 @@
-//! Fields that belong to one connection, and fields that do not belong into the store.
+//! Fields that belong to one connection, fields that do not belong into the store, and lists in fields.
 
 use http::header::{
     AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, FORWARDED, HOST,
@@ -63,6 +63,24 @@ pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) {
     for name in FOR_A_PROXY.iter().chain(&storable.withheld) {
         headers.remove(name);
     }
+}
+
+/// The members of a comma-separated list in which quoted strings may contain commas.
+pub(super) fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    field
+        .split(move |&b| {
+            match b {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' if !quoted => return true,
+                _ => {}
+            }
+            false
+        })
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub fn ranges(request: &HeaderMap, length: u64) -> RangeRequest {
     let mut found: Vec<Range<u64>> = Vec::new();
     for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
         match parse(spec, length) {
-            Spec::Malformed => return RangeRequest::None,
+            Spec::Ignored => return RangeRequest::None,
             Spec::Outside => {}
             Spec::Inside(range) => found.push(range),
         }
@@ -51,24 +51,27 @@ pub fn ranges(request: &HeaderMap, length: u64) -> RangeRequest {
 }
 
 enum Spec {
-    Malformed,
+    /// Malformed, or one that only the whole can satisfy.
+    Ignored,
     Outside,
     Inside(Range<u64>),
 }
 
 /// One range-spec (section 14.1.2).
 fn parse(spec: &str, length: u64) -> Spec {
-    let Some((first, last)) = spec.split_once('-') else { return Spec::Malformed };
+    let Some((first, last)) = spec.split_once('-') else { return Spec::Ignored };
     match (number(first.trim()), number(last.trim()), first.trim().is_empty(), last.trim().is_empty()) {
+        // The end of an empty body is satisfiable, and no `Content-Range` can show an empty range.
+        (None, Some(1..), true, _) if length == 0 => Spec::Ignored,
         (None, Some(suffix), true, _) => {
             let start = length.saturating_sub(suffix);
             if start < length { Spec::Inside(start..length) } else { Spec::Outside }
         }
         (Some(first), None, _, true) if first < length => Spec::Inside(first..length),
-        (Some(first), Some(last), ..) if first > last => Spec::Malformed,
+        (Some(first), Some(last), ..) if first > last => Spec::Ignored,
         (Some(first), Some(last), ..) if first < length => Spec::Inside(first..last.saturating_add(1).min(length)),
         (Some(_), None, _, true) | (Some(_), Some(_), ..) => Spec::Outside,
-        _ => Spec::Malformed,
+        _ => Spec::Ignored,
     }
 }
 
@@ -136,6 +139,9 @@ mod tests {
             ("bytes=10-", 10, Unsatisfiable),
             ("bytes=-0", 10, Unsatisfiable),
             ("bytes=0-0", 0, Unsatisfiable),
+            ("bytes=-5", 0, None),
+            ("bytes=0-0,-5", 0, None),
+            ("bytes=-0", 0, Unsatisfiable),
             ("bytes=20-30,0-1", 10, One(0..2)),
             ("bytes=0-1,4-5", 10, Many(vec![0..2, 4..6])),
             ("bytes=4-5, 0-1", 10, Many(vec![4..6, 0..2])),

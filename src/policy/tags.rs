@@ -62,13 +62,14 @@ fn is_separator(c: char) -> bool {
     c == ',' || c.is_ascii_whitespace()
 }
 
-/// The groups in a field that is a list of strings (RFC 9875 section 2). An invalid field is ignored.
+/// The groups in a field that is a list of strings (RFC 9875 section 2). An invalid field is ignored,
+/// and so is a name that is too long, where responses are stored and where groups are invalidated.
 pub fn groups(response: &HeaderMap, name: &HeaderName, site: &str) -> Vec<Tag> {
     let fields: Vec<&[u8]> = response.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
     let list: List = Parser::new(&fields.join(&b", "[..])).parse().unwrap_or_default();
     let string = |entry: &ListEntry| match entry {
         ListEntry::Item(item) => match &item.bare_item {
-            BareItem::String(text) => Some(group(site, text.as_str())),
+            BareItem::String(text) if text.as_str().len() <= MAX_TAG_BYTES => Some(group(site, text.as_str())),
             _ => None,
         },
         ListEntry::InnerList(_) => None,
@@ -108,6 +109,7 @@ mod tests {
     fn their_number_and_length_are_bounded() {
         let long = "x".repeat(257);
         assert_eq!(of(&[("xkey", &format!("{long} a b c"))], 2), ["a", "b"]);
+        assert_eq!(of(&[("cache-groups", &format!("\"{long}\", \"a\""))], 2), ["group http://h a"]);
     }
 
     #[test]

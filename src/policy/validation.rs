@@ -49,6 +49,17 @@ pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
     }
 }
 
+/// Whether the response to a HEAD describes the stored response (RFC 9111 section 4.3.5): it shows no
+/// other validator, and no other length.
+pub fn head_agrees(stored: &HeaderMap, length: u64, head: &HeaderMap) -> bool {
+    let same_length = head.get(CONTENT_LENGTH).is_none_or(|field| {
+        // The stored length is that of the stored body.
+        field.to_str().ok().and_then(|text| text.parse().ok()) == Some(length)
+    });
+    same_length
+        && [ETAG, LAST_MODIFIED].iter().all(|name| head.get(name).is_none_or(|shown| stored.get(name) == Some(shown)))
+}
+
 /// The stored fields after a 304 (RFC 9111 section 3.2): each field of the 304 replaces those of its
 /// name, but for fields that describe the body which stays.
 pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {

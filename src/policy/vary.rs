@@ -8,6 +8,7 @@ use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap
 use smallvec::SmallVec;
 
 use super::coding::{self, Accepted};
+use super::fields::members;
 
 /// What a response varies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,27 +122,21 @@ fn only_language(response: &HeaderMap) -> Option<&[u8]> {
 /// The language range that a request likes better than every other, in lower case.
 fn favourite(request: &HeaderMap) -> Option<Vec<u8>> {
     let members = request.get_all(ACCEPT_LANGUAGE).iter().flat_map(|field| field.as_bytes().split(|&b| b == b','));
-    let mut best: Option<(Vec<u8>, f32)> = None;
+    let mut best: Option<(Vec<u8>, u16)> = None;
     let mut tied = false;
     for member in members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
-        let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+        let mut parts = member.splitn(2, |&b| b == b';').map(<[u8]>::trim_ascii);
         let range = parts.next()?.to_ascii_lowercase();
-        let weight = parts.next().map_or(Some(1.0), weight)?;
-        match best.as_ref().map_or(Ordering::Greater, |(_, most)| weight.total_cmp(most)) {
+        // What is no weight makes the whole field one that nobody can read.
+        let weight = parts.next().map_or(Some(1000), weight)?;
+        match best.as_ref().map_or(Ordering::Greater, |(_, most)| weight.cmp(most)) {
             Ordering::Less => {}
             // No order is given among equals.
             Ordering::Equal => tied = true,
             Ordering::Greater => (best, tied) = (Some((range, weight)), false),
         }
     }
-    best.filter(|(range, weight)| !tied && *weight > 0.0 && range != b"*").map(|(range, _)| range)
-}
-
-/// RFC 9110 section 12.4.2. What is no weight makes the whole field one that nobody can read.
-fn weight(parameter: &[u8]) -> Option<f32> {
-    let text = std::str::from_utf8(parameter).ok()?.to_ascii_lowercase();
-    let weight: f32 = text.strip_prefix("q=")?.parse().ok()?;
-    (0.0..=1.0).contains(&weight).then_some(weight)
+    best.filter(|(range, weight)| !tied && *weight > 0 && range != b"*").map(|(range, _)| range)
 }
 
 /// RFC 4647 section 3.3.1: a range covers a tag that it equals or that continues it after a hyphen.
@@ -160,16 +155,17 @@ fn normalised<'a>(name: &HeaderName, request: &'a HeaderMap) -> Option<Cow<'a, [
     if rest.is_empty() && !unordered && is_plain(first) {
         return Some(first.into());
     }
-    let all = std::iter::once(first).chain(rest);
-    let mut members: Vec<Vec<u8>> = all
-        .flat_map(|field| field.split(|&b| b == b','))
-        .map(|member| if unordered { preference(member) } else { member.trim_ascii().to_vec() })
-        .filter(|member| !member.is_empty())
-        .collect();
-    if unordered {
-        members.sort_unstable();
-    }
-    Some(members.join(&b", "[..]).into())
+    let all: SmallVec<[&[u8]; 4]> = std::iter::once(first).chain(rest).collect();
+    let all = all.join(&b", "[..]);
+    let normalised = if unordered {
+        let members = all.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty());
+        let mut preferences: Vec<Cow<'_, [u8]>> = members.map(preference).collect();
+        preferences.sort_unstable();
+        preferences.join(&b", "[..])
+    } else {
+        members(&all).collect::<Vec<_>>().join(&b", "[..])
+    };
+    Some(normalised.into())
 }
 
 /// Whether a single field needs no normalising: no list, no outer white space.
@@ -178,18 +174,33 @@ fn is_plain(value: &[u8]) -> bool {
 }
 
 /// A member of `Accept-Encoding` or `Accept-Language` (RFC 9110 section 12.4.2): the name in lower
-/// case and the weight in thousandths, so that equal preferences read the same however written.
-fn preference(member: &[u8]) -> Vec<u8> {
-    let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
-    let mut text = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
-    match weight.map(|weight| std::str::from_utf8(weight).ok().and_then(|w| w.parse::<f32>().ok())) {
-        None | Some(Some(1.0)) => {}
-        Some(Some(weight)) => text.extend_from_slice(format!(";q={:.3}", weight.clamp(0.0, 1.0)).as_bytes()),
-        // What is no weight is kept as it is, so that it matches only itself.
-        Some(None) => text = member.trim_ascii().to_vec(),
+/// case and the weight in thousandths, so that equal preferences read the same however written. What
+/// is no such member is kept as it is, since nobody knows what the origin makes of it.
+fn preference(member: &[u8]) -> Cow<'_, [u8]> {
+    let mut parts = member.splitn(2, |&b| b == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.next().map_or(Some(1000), weight);
+    // The characters of a token are those of a field name.
+    match (HeaderName::from_bytes(name), weight) {
+        (Ok(name), Some(1000)) => name.as_str().as_bytes().to_vec().into(),
+        (Ok(name), Some(weight)) => format!("{};q=0.{weight:03}", name.as_str()).into_bytes().into(),
+        _ => member.into(),
     }
-    text
+}
+
+/// A weight in thousandths: 0 or 1 with up to three digits behind the point.
+fn weight(parameter: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(parameter).ok()?;
+    let value = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
+    let (whole, digits) = value.split_once('.').unwrap_or((value, ""));
+    let number =
+        |text: &str| text.bytes().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u16::from(b - b'0')));
+    let scale = [1000, 100, 10, 1].get(digits.len())?;
+    match (whole, number(digits)? * scale) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -302,5 +313,37 @@ mod tests {
         assert!(!stored.speaks(&german, &map(&[("accept-language", "de"), ("foo", "2")])), "another field differs");
         let plain = Selecting::new(&names[1..], &map(&[("foo", "1")]));
         assert!(!plain.speaks(&german, &ask("de")), "it does not vary on languages");
+    }
+
+    #[test]
+    fn a_malformed_preference_matches_nothing_but_itself() {
+        let selecting = |value| map(&[("accept-language", value)]);
+        let matches = |a, b| Selecting::new(&[ACCEPT_LANGUAGE], &selecting(a)).matches(&selecting(b));
+        for (malformed, like) in [
+            ("de;x=1", "de"),
+            ("de;q=0.5;x", "de;q=0.5"),
+            ("de;q=0.0004", "de;q=0"),
+            ("de;q=0.99999999", "de"),
+            ("de;q=1e0", "de"),
+            ("de;q=1.001", "de"),
+            ("de;q=+1", "de"),
+            ("de;q=-1", "de;q=0"),
+            ("de;q=nan", "de;q=-nan"),
+            ("de; q = 1", "de"),
+            (";q=1", ""),
+        ] {
+            assert!(!matches(malformed, like) && !matches(like, malformed), "{malformed}");
+            assert!(matches(malformed, malformed), "{malformed}");
+        }
+        assert!(matches("de;q=0., fr;q=1.", "de;q=0.000, fr"));
+    }
+
+    #[test]
+    fn white_space_inside_a_quoted_string_counts() {
+        let selecting = |value| map(&[("x-a", value)]);
+        let matches = |a, b| Selecting::new(&[HeaderName::from_static("x-a")], &selecting(a)).matches(&selecting(b));
+        assert!(!matches("\"a,b\"", "\"a, b\""));
+        assert!(!matches(r#""a\", b", c"#, r#""a\",b", c"#));
+        assert!(matches("\"a,b\" , c", "\"a,b\",c"));
     }
 }

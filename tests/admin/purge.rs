@@ -154,6 +154,12 @@ async fn each_outcome_of_a_purge_has_its_status() {
             "purged on this instance only, the others were not told: time-out",
             "send the purge again when Redis is back",
         ),
+        (
+            PurgeFault::Unconfirmed("time-out".into()),
+            503,
+            "everybody will be told, but who was cannot be learnt: time-out",
+            "send the purge again when Redis is back",
+        ),
     ];
     let admin = Admin::open().await;
     for (fault, status, error, fix) in faults {

@@ -14,19 +14,9 @@ pub(crate) const PENDING: &[Pending] = &[
     },
     Pending { why: "partial responses are not stored, so there is nothing to combine", row: partial::PENDING_COMBINED },
     Pending {
-        why: "a HEAD is answered from the stored GET, or fetches it; only one that is passed on could tell something, \
-              and what it tells is not looked at",
-        row: confirming::PENDING_HEAD,
-    },
-    Pending { why: "as above", row: confirming::PENDING_HEAD_UPDATE },
-    Pending {
         why: "on purpose: our condition names one response, so a 304 without validators can only be about that; many \
               origins leave them out, and each refresh would cost a whole fetch",
         row: confirming::PENDING_NO_VALIDATOR,
-    },
-    Pending {
-        why: "what selects a response is fixed when it is stored; a 304 that changes Vary changes the field alone",
-        row: confirming::PENDING_VARY_UPDATE,
     },
     Pending {
         why: "the newest match is taken; to prefer one that varies, the choice would have to know which are fresh, or a \

@@ -2,6 +2,7 @@
 
 mod codings;
 mod interim;
+mod parts;
 mod ranges;
 mod stored;
 mod streaming;

@@ -21,11 +21,11 @@ async fn a_refused_connection_is_a_connect_fault() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_a_connect_fault() {
+async fn a_name_that_does_not_resolve_is_a_fault_of_its_own() {
     let mut settings = config(([127, 0, 0, 1], 1).into());
     settings.authority = "millpond.invalid:80".parse().unwrap();
     let subject = Subject::new(settings);
-    assert_eq!(subject.get().await.unwrap_err(), OriginFault::Connect);
+    assert_eq!(subject.get().await.unwrap_err(), OriginFault::Resolve);
 }
 
 #[tokio::test]

@@ -131,6 +131,7 @@ fn key(raw: &raw::Key, faults: &mut Collector<'_>) -> KeyRules {
         sort_query: raw.sort_query.value,
         headers: raw.headers.value.iter().map(|name| name.value.clone()).collect(),
         cookies: raw.cookies.value.iter().map(|name| name.value.0.clone()).collect(),
+        show: raw.show.value,
     }
 }
 

@@ -51,9 +51,11 @@ async fn b4_a_number_that_was_used_twice_is_nobodys_receipt_and_ends_the_era() {
 async fn b4_a_message_with_the_next_number_of_another_log_is_not_taken_for_the_next_record() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v1"));
-    let old = deaf(&origin, &redis).await;
-    old.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
-    old.purge(r#"{"url": "http://h/y", "wait": "5s"}"#).await;
+    let (old, other) = (deaf(&origin, &redis).await, instance(&origin, &redis).await);
+    for url in ["x", "y"] {
+        other.purge(&format!("{{\"url\": \"http://h/{url}\", \"wait\": \"5s\"}}")).await;
+    }
+    other.stop().await;
     assert_eq!(body(&old).await, "v1");
     // The second record is lost, without a connection that breaks.
     let losing = "local first = redis.call('XRANGE', KEYS[1], '1-0', '1-0')[1][2][2] redis.call('DEL', KEYS[1]) \
@@ -67,25 +69,77 @@ async fn b4_a_message_with_the_next_number_of_another_log_is_not_taken_for_the_n
     old.answers("v2").await;
 }
 
-#[tokio::test]
-async fn b4_a_record_that_redis_loses_before_anybody_has_it_is_appended_again() {
-    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
-    let wire = Wire::to(redis.port()).await;
-    origin.set("/a", lasting("v1"));
-    let one = instance_at(&origin, &wire.redis_url()).await;
-    let two = instance(&origin, &redis).await;
-    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
-    redis.ask("SAVE").await;
-    origin.set("/a", lasting("v2"));
-    try_purge(&one, r#"{"url": "http://h/a"}"#).await;
-    redis.kill();
-    redis.restore().await;
-    two.answers("v2").await;
-    one.answers("v2").await;
+/// Takes the log back to before its first record.
+async fn rewind(redis: &Redis) {
+    let rewind = "redis.call('DEL', KEYS[1]) return redis.call('HSET', KEYS[2], 'seq', 0)";
+    redis.ask(&format!("EVAL \"{rewind}\" 2 millpond:{{log}}:records millpond:{{log}}:head")).await;
 }
 
 #[tokio::test]
-async fn f16_a_value_from_further_on_in_the_log_than_it_goes_is_not_trusted() {
+async fn b4_a_record_that_redis_loses_before_anybody_has_it_is_appended_again() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    // Nobody can look at the log, and everybody can append to it.
+    redis.ask("ACL SETUSER default -zrevrange").await;
+    one.is_synced(false).await;
+    two.is_synced(false).await;
+    origin.set("/a", lasting("v2"));
+    let before = scripts(&redis).await;
+    let (status, report) = try_purge(&one, r#"{"url": "http://h/a"}"#).await;
+    assert_eq!((status, &report["seq"]), (202, &1.into()), "{report}");
+    assert!(scripts(&redis).await - before < 50, "who cannot look does not try without a pause");
+    rewind(&redis).await;
+    redis.ask("ACL SETUSER default +zrevrange").await;
+    two.answers("v2").await;
+    assert_eq!(redis.ask("HGET millpond:{log}:head seq").await.lines().last(), Some("1"));
+}
+
+async fn scripts(redis: &Redis) -> u64 {
+    let stats = redis.ask("INFO commandstats").await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    line.split(',').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn b4_a_counter_that_is_lost_without_its_stream_costs_one_era_and_not_all() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    one.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
+    redis.ask("DEL millpond:{log}:head").await;
+    let beats = one.metric("invalidation_beats_total").await;
+    one.reaches("invalidation_beats_total", beats + 10).await;
+    two.is_synced(true).await;
+    let era: u64 = redis.ask("HGET millpond:{log}:head era").await.lines().last().unwrap().parse().unwrap();
+    assert!(era <= 4, "era {era}");
+    origin.set("/a", lasting("v2"));
+    let report = one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    assert_eq!(report["receipts"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(body(&two).await, "v2");
+}
+
+#[tokio::test]
+async fn a16_a_record_that_is_no_text_counts_for_everything_and_stops_nobody() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    one.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    origin.set("/a", lasting("v2"));
+    let foreign =
+        "redis.call('HINCRBY', KEYS[2], 'seq', 1) return redis.call('XADD', KEYS[1], '2-0', 'r', '1 00 h u \\\\255')";
+    let added = redis.ask(&format!("EVAL \"{foreign}\" 2 millpond:{{log}}:records millpond:{{log}}:head")).await;
+    assert!(added.contains("2-0"), "{added}");
+    one.answers("v2").await;
+    two.answers("v2").await;
+    let report = one.purge(r#"{"url": "http://h/y", "wait": "5s"}"#).await;
+    assert_eq!((&report["era"], &report["seq"]), (&1.into(), &3.into()), "{report}");
+}
+
+#[tokio::test]
+async fn f16_a_value_of_a_log_that_was_lost_is_never_trusted_again() {
     let (origin, mut redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v1"));
     let one = instance(&origin, &redis).await;
@@ -102,8 +156,10 @@ async fn f16_a_value_from_further_on_in_the_log_than_it_goes_is_not_trusted() {
     redis.restore().await;
     let newcomer = instance(&origin, &redis).await;
     origin.set("/a", lasting("v2"));
-    newcomer.purge(r#"{"tag": "t", "wait": "5s"}"#).await;
-    assert_eq!(body(&newcomer).await, "v2", "record 1 of this log came after what was fetched at 3 of another");
+    for tag in ["t", "b", "c"] {
+        newcomer.purge(&format!("{{\"tag\": \"{tag}\", \"wait\": \"5s\"}}")).await;
+    }
+    assert_eq!(body(&newcomer).await, "v2", "record 3 of this log is not the one that it was fetched after");
 }
 
 #[tokio::test]

@@ -191,3 +191,41 @@ async fn redis_has_the_stored_form_alone_and_every_instance_makes_the_forms_that
     }
     assert_eq!(origin.hits("/a"), 1);
 }
+
+#[tokio::test]
+async fn d9_variants_that_only_the_fleet_holds_cost_a_failing_origin_one_request_each() {
+    const VARIANTS: usize = 8;
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let reply =
+        lasting("v1").header("cache-control", "max-age=1, stale-if-error=600").header("vary", "accept-language");
+    origin.set("/a", reply);
+    let fleet = instances(2, &origin, &redis, "").await;
+    let ask = |proxy: &Proxy, number: usize| {
+        proxy.client().get("/a").header("host", "h").header("accept-language", &format!("l{number}"))
+    };
+    for number in 0..VARIANTS {
+        assert_eq!(ask(&fleet[0], number).send().await.text(), "v1");
+    }
+    stored(&fleet[0], VARIANTS as u64).await;
+    for key in redis.keys("*:v:*").await {
+        let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
+        redis.ask(&format!("PEXPIRE {key} {}", left - 5_000)).await;
+    }
+    origin.fail("/a", 503);
+    let before = origin.hits("/a");
+    let gate = origin.hold("/a");
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        for number in 0..VARIANTS {
+            clients.push(ask(&fleet[1], number).start().await);
+        }
+    }
+    fleet[1].answering(10 * VARIANTS as u64).await;
+    gate.arrived(1).await;
+    gate.release();
+    for client in clients {
+        assert_eq!(client.rest().await.unwrap(), "v1");
+    }
+    let asked = origin.hits("/a") - before;
+    assert!(asked <= VARIANTS + 1, "{asked} requests");
+}

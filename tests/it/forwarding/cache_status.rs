@@ -25,12 +25,18 @@ async fn hits_misses_and_what_is_in_between_say_so() {
     let (origin, proxy) = start(", stale_while_revalidate = '10s', stale_if_error = '1h'").await;
     origin.on("/a", |r| for_a_minute(r).header("etag", "\"1\"").header("vary", "x-v").body("x").validates());
     let ask = || proxy.client().get("/a");
-    says(&ask().send().await, "Millpond; fwd=uri-miss; fwd-status=200; stored");
+    says(&ask().send().await, "Millpond; fwd=uri-miss; fwd-status=200; stored; ttl=60");
     says(&ask().send().await, "Millpond; hit; ttl=60");
-    says(&ask().header("x-v", "2").send().await, "Millpond; fwd=vary-miss; fwd-status=200; stored");
-    says(&ask().header("cache-control", "no-cache").send().await, "Millpond; fwd=request; fwd-status=304; stored");
+    says(&ask().header("x-v", "2").send().await, "Millpond; fwd=vary-miss; fwd-status=200; stored; ttl=60");
+    says(
+        &ask().header("cache-control", "no-cache").send().await,
+        "Millpond; fwd=request; fwd-status=304; stored; ttl=60",
+    );
     proxy.pass(Duration::from_secs(1));
-    says(&ask().header("cache-control", "max-age=0").send().await, "Millpond; fwd=request; fwd-status=304; stored");
+    says(
+        &ask().header("cache-control", "max-age=0").send().await,
+        "Millpond; fwd=request; fwd-status=304; stored; ttl=60",
+    );
     proxy.pass(Duration::from_secs(62));
     let gate = origin.hold("/a");
     says(&ask().send().await, "Millpond; hit; ttl=-2");
@@ -38,7 +44,7 @@ async fn hits_misses_and_what_is_in_between_say_so() {
     gate.release();
     proxy.reaches(r#"refreshes_total{result="confirmed",route="all"}"#, 1).await;
     proxy.pass(Duration::from_secs(71));
-    says(&ask().send().await, "Millpond; fwd=stale; fwd-status=304; stored");
+    says(&ask().send().await, "Millpond; fwd=stale; fwd-status=304; stored; ttl=60");
     proxy.pass(Duration::from_secs(71));
     origin.fail("/a", 503);
     says(&ask().send().await, "Millpond; fwd=stale; fwd-status=503; detail=stale-if-error");
@@ -61,8 +67,8 @@ async fn a_request_that_joins_a_fetch_says_so() {
     proxy.answering(2).await;
     gate.release();
     let status = |head: &http::response::Parts| head.headers["cache-status"].to_str().unwrap().to_owned();
-    assert_eq!(status(leader.head().await), "Millpond; fwd=uri-miss; fwd-status=200; stored");
-    assert_eq!(status(follower.head().await), "Millpond; fwd=uri-miss; fwd-status=200; collapsed");
+    assert_eq!(status(leader.head().await), "Millpond; fwd=uri-miss; fwd-status=200; stored; ttl=60");
+    assert_eq!(status(follower.head().await), "Millpond; fwd=uri-miss; fwd-status=200; collapsed; ttl=60");
 }
 
 #[tokio::test]
@@ -161,6 +167,7 @@ async fn only_if_cached_never_asks_the_origin() {
     let cold = ask().send().await;
     assert_eq!((cold.status, origin.hits("/a")), (504, 0));
     says(&cold, "Millpond; detail=rejected");
+    assert_eq!(cold.header("proxy-status").as_deref(), Some("Millpond; error=proxy_internal_response"));
     proxy.client().get("/a").send().await;
     says(&ask().send().await, "Millpond; hit; ttl=60");
     assert_eq!(origin.hits("/a"), 1);
@@ -170,7 +177,7 @@ async fn only_if_cached_never_asks_the_origin() {
 async fn what_a_cache_behind_us_says_comes_first() {
     let (origin, proxy) = start("").await;
     origin.on("/a", |r| for_a_minute(r).header("cache-status", "Inner; hit"));
-    for own in ["Millpond; fwd=uri-miss; fwd-status=200; stored", "Millpond; hit; ttl=60"] {
+    for own in ["Millpond; fwd=uri-miss; fwd-status=200; stored; ttl=60", "Millpond; hit; ttl=60"] {
         says(&proxy.client().get("/a").send().await, &format!("Inner; hit, {own}"));
     }
 }
@@ -192,4 +199,36 @@ async fn age_counts_from_the_origin_and_date_stays_the_origins() {
     assert_eq!(proxy.client().get("/dated").send().await.header("date"), Some(date));
     assert_eq!(proxy.client().get("/plain").send().await.header("date"), Some(first));
     says(&proxy.client().get("/aged").send().await, "Millpond; hit; ttl=21");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_learns_that_it_was_by_this_proxy() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::start(&origin).route("hosts = ['known']").await;
+    let says = async |request: &str| {
+        let answer = String::from_utf8_lossy(&proxy.client().raw(request.as_bytes()).await).into_owned();
+        answer.lines().find_map(|line| line.strip_prefix("proxy-status: ")).unwrap_or_default().trim().to_owned()
+    };
+    let refused = says("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n").await;
+    assert!(refused.starts_with("Millpond; error=http_request_error; details="), "{refused}");
+    let nowhere = says("GET / HTTP/1.1\r\nHost: unknown\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(nowhere, "Millpond; error=destination_not_found");
+    let tunnel = says("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(tunnel, "Millpond; error=http_request_denied; details=\"connect\"");
+}
+
+#[tokio::test]
+async fn the_key_is_named_where_the_route_says_so_and_no_value_of_a_field() {
+    let origin = Origin::start().await;
+    let rules =
+        "jitter = 0.0, key = { show = true, headers = ['x-tenant'], cookies = ['region'], query = { deny = ['utm'] } }";
+    let proxy = Proxy::start(&origin).cache(rules).await;
+    origin.on("/a", |r| for_a_minute(r).header("cache-status", "Inner; hit"));
+    let ask = || proxy.client().get("/a?q=%22&utm=1").header("host", "h").header("x-tenant", "secret");
+    let key = "key=\"http://h/a?q=%22 field:x-tenant cookie:region\"";
+    says(&ask().send().await, &format!("Inner; hit, Millpond; fwd=uri-miss; fwd-status=200; stored; ttl=60; {key}"));
+    let hit = ask().send().await.header("cache-status").unwrap();
+    assert!(hit.ends_with(&format!("hit; ttl=60; {key}")), "{hit}");
+    let unsafe_method = proxy.client().ask("POST", "/a").header("host", "h").send().await;
+    assert!(!unsafe_method.header("cache-status").unwrap().contains("key="));
 }

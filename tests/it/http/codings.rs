@@ -3,6 +3,7 @@
 mod conditions;
 mod exempt;
 mod lifetime;
+mod negotiating;
 
 use std::io::Read;
 

@@ -1,0 +1,92 @@
+//! What a HEAD that was passed on tells of a stored GET (RFC 9111 section 4.3.5).
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::{Method, Response, StatusCode};
+
+use crate::bus::{Pattern, Seq};
+use crate::clock::Moment;
+use crate::config::CachePolicy;
+use crate::entry::{Content, Entry, Provenance};
+use crate::key::{self, Key, MethodClass};
+use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
+use crate::policy::{fields, tags, validation};
+use crate::reason::Reason;
+
+use super::Proxy;
+use super::coding;
+use super::site::Route;
+use super::visit::Visit;
+
+impl Proxy {
+    /// Compares the response to a HEAD with the stored GET that it would have selected: brings the stored
+    /// fields up to date, or makes the stored response stale in the whole fleet.
+    ///
+    /// `began` is the position of the log and the time at which the origin was asked.
+    pub(super) async fn learn_from_head<B>(
+        self: &Arc<Self>,
+        visit: &Visit,
+        route: &Route,
+        reason: Reason,
+        began: (Seq, Moment),
+        response: &Response<B>,
+    ) {
+        // What a bypass rule let through may be this client's own, and says nothing of what others get.
+        let about_the_stored = matches!(reason, Reason::RequestNoStore | Reason::HitForMiss | Reason::CoalesceTimeout);
+        if visit.parts.method != Method::HEAD || response.status() != StatusCode::OK || !about_the_stored {
+            return;
+        }
+        let Some(policy) = &route.cache else { return };
+        let key = Key::new(&key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers));
+        let slot = self.l1.find(key.as_bytes());
+        let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
+        let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
+        let content = stored.content();
+        // Where we code, the client's own codings are no business of the stored form.
+        let coded = |fields: &HeaderMap| fields.contains_key(CONTENT_ENCODING);
+        let in_another_form = policy.compress.is_some() && coded(response.headers()) != coded(&content.headers);
+        if content.status != StatusCode::OK || in_another_form {
+            return;
+        }
+        if !validation::head_agrees(&content.headers, content.body.len() as u64, response.headers()) {
+            // That the others could not be told is the log's to mend.
+            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
+            return;
+        }
+        if let Some(entry) = self.freshened(visit, policy, stored, began, response.headers()) {
+            let _ = self.l1.store(&key, &Arc::new(entry), self.clock.now());
+        }
+    }
+
+    /// The stored response with the fields of a HEAD, if that leaves it storable.
+    fn freshened(
+        &self,
+        visit: &Visit,
+        policy: &CachePolicy,
+        stored: &Entry,
+        (born, asked): (Seq, Moment),
+        shown: &HeaderMap,
+    ) -> Option<Entry> {
+        let now = self.clock.now();
+        let mut headers = validation::updates(&stored.content().headers, shown);
+        let fetch_time = now.since(asked);
+        let exchange = Exchange {
+            method: &Method::GET,
+            request_headers: &visit.parts.headers,
+            status: StatusCode::OK,
+            response_headers: &headers,
+            received_at: self.clock.wall(),
+            response_delay: fetch_time,
+        };
+        let ResponseVerdict::Storable(storable) = judge_response(&policy.rules, &exchange) else { return None };
+        let tags = tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
+        fields::prepare_stored(&mut headers, &storable);
+        let selecting = coding::selecting(policy, &storable.vary, &headers, &visit.parts.headers);
+        let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };
+        let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
+        let entry = Entry::new(storable, content, selecting, tags, stored.route().into(), provenance);
+        entry.inherit_forms(stored);
+        Some(entry)
+    }
+}
