@@ -75,7 +75,7 @@ impl Controls {
 
     fn patterns(&self, target: &PurgeTarget) -> Result<Vec<Pattern>, flow::PurgeFault> {
         Ok(match target {
-            PurgeTarget::Url(url) => vec![self.proxy.url_pattern(url)?],
+            PurgeTarget::Url(url) => self.proxy.url_patterns(url)?,
             PurgeTarget::Prefix(prefix) => vec![Pattern::Prefix(prefix.clone())],
             PurgeTarget::Tags(tags) => tags.iter().map(|tag| Pattern::Tag(tag.as_str().into())).collect(),
             PurgeTarget::Route(name) => vec![self.proxy.route_pattern(name)?],

@@ -1,15 +1,21 @@
 //! The cache key: which requests share stored responses. Pure.
 //!
 //! A key is one byte string: the length of the URL, the URL (scheme, host, path, query after the
-//! route's query rules), the method class, and the length-prefixed values of the header fields
-//! and cookies that the route puts into the key. It is compared byte by byte on every hit, so a
-//! hash collision can never mix up two resources.
+//! route's query rules), the method class, the length-prefixed values of the header fields and
+//! cookies that the route puts into the key, and for a method that is looked up by its body, that
+//! [`Content`]. It is compared byte by byte on every hit, so a hash collision can never mix up two
+//! resources.
+
+mod content;
+pub mod json;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
 
 use http::header::{COOKIE, HeaderMap, HeaderName};
 use smallvec::SmallVec;
+
+pub use content::{BodyRule, Content, json as json_of};
 
 /// Which parts of a request beyond scheme, host and path a route puts into the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +30,10 @@ pub struct KeyRules {
     pub cookies: Vec<String>,
     /// Whether `Cache-Status` names the key (RFC 9211 section 2.7).
     pub show: bool,
+    /// Whether `No-Vary-Search` of responses counts: a look-up that finds nothing tries other queries.
+    pub no_vary_search: bool,
+    /// Methods that are looked up with their body in the key; `None` for GET and HEAD alone.
+    pub body: Option<BodyRule>,
 }
 
 /// Which query parameters are part of the key. Names may end in `*`.
@@ -65,6 +75,10 @@ impl QueryRule {
 pub enum MethodClass {
     /// GET, and HEAD answered from a stored GET.
     Get = b'G' as isize,
+    /// POST on a route that keys it by its body. Never shared with GET: the same URL means another thing.
+    Post = b'P' as isize,
+    /// QUERY on such a route.
+    Query = b'Q' as isize,
 }
 
 /// What a key is made of.
@@ -94,18 +108,22 @@ pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: 
     key[..LENGTH_BYTES].copy_from_slice(&url_length.to_be_bytes());
     key.push(class as u8);
     for name in &rules.headers {
-        let mut values = headers.get_all(name).iter();
-        let first = values.next();
-        push_part(&mut key, first.map(http::HeaderValue::as_bytes));
-        for value in values {
-            push_part(&mut key, Some(value.as_bytes()));
-        }
-        key.push(b';');
+        push_field(&mut key, headers, name);
     }
     for name in &rules.cookies {
         push_part(&mut key, cookie(headers, name));
     }
     key
+}
+
+fn push_field(key: &mut KeyBuffer, headers: &HeaderMap, name: &HeaderName) {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    push_part(key, first.map(http::HeaderValue::as_bytes));
+    for value in values {
+        push_part(key, Some(value.as_bytes()));
+    }
+    key.push(b';');
 }
 
 /// The URL part of the key that a request for `target` would have: what a purge by URL names.
@@ -192,6 +210,27 @@ pub fn url_of(key: &[u8]) -> &str {
     url.unwrap_or_default()
 }
 
+/// The query in the URL part of a key's bytes.
+pub fn query_of(key: &[u8]) -> Option<&str> {
+    Some(url_of(key).split_once('?')?.1)
+}
+
+/// The same key with another query in its URL part; `None` if it is no key.
+pub fn with_query(key: &[u8], query: Option<&str>) -> Option<KeyBuffer> {
+    let url = url_of(key);
+    let rest = key.get(LENGTH_BYTES + url.len()..)?;
+    let path = url.split('?').next().unwrap_or_default();
+    let length = path.len() + query.map_or(0, |query| 1 + query.len());
+    let mut other = KeyBuffer::from_slice(&u32::try_from(length).ok()?.to_be_bytes());
+    other.extend_from_slice(path.as_bytes());
+    if let Some(query) = query {
+        other.push(b'?');
+        other.extend_from_slice(query.as_bytes());
+    }
+    other.extend_from_slice(rest);
+    Some(other)
+}
+
 /// A key as a string of RFC 8941: its URL, and the names of the fields and cookies that are part of
 /// it. Not their values, which may be secrets. `None` for a URL that no such string can hold.
 pub fn shown(url: &str, rules: &KeyRules) -> Option<String> {
@@ -272,6 +311,17 @@ mod tests {
         assert_eq!(url(&with(QueryRule::Allow(vec!["q".into()]), false), "utm_x=1&q=2"), "/?q=2");
         assert_eq!(url(&with(QueryRule::Ignore, false), "q=2"), "/");
         assert_eq!(url(&with(QueryRule::All, false), ""), "/?");
+    }
+
+    #[test]
+    fn the_query_of_a_key_can_be_replaced_and_nothing_else_changes() {
+        let rules = KeyRules { headers: vec![HeaderName::from_static("x-a")], ..KeyRules::default() };
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_static("?1"))]);
+        let with = |query| key("h", "/a", query, &rules, &headers);
+        for (from, to) in [(None, Some("b=1")), (Some("b=1"), None), (Some("b=1?"), Some("")), (Some(""), Some("c"))] {
+            assert_eq!(query_of(with(from).as_bytes()), from);
+            assert_eq!(with_query(with(from).as_bytes(), to).unwrap().as_slice(), with(to).as_bytes());
+        }
     }
 
     #[test]

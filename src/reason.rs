@@ -65,8 +65,10 @@ closed_list! {
         UnsafeMethod = "unsafe-method",
         /// A safe method that this cache does not store (OPTIONS, TRACE, unknown ones).
         MethodNotCached = "method-not-cached",
-        /// GET or HEAD with a body: the body is not part of the key.
+        /// The body is not part of the key: that of GET or HEAD, or one that `key.body` has no room for.
         RequestBody = "request-body",
+        /// The body is not clearly a GraphQL query, and the route looks up nothing else.
+        NotAQuery = "not-a-query",
         /// `Cache-Control: no-store` in the request, where the route respects it.
         RequestNoStore = "request-no-store",
         /// A bypass rule of the route matched.

@@ -25,7 +25,41 @@ fn url(text: &str) -> Pattern {
 }
 
 fn subject<'a>(url: &'a str, tags: &'a [Tag]) -> Subject<'a> {
-    Subject { url, route: "api", tags }
+    Subject { url, route: "api", tags, any_query: false }
+}
+
+#[test]
+fn what_may_be_good_for_any_query_is_matched_by_every_url_of_its_path_and_no_other() {
+    let entry = Subject { any_query: true, ..subject("http://h/s?q=1", &[]) };
+    for (pattern, matches) in [
+        (url("http://h/s?q=1"), true),
+        (url("http://h/s?q=2"), true),
+        (url("http://h/s?"), true),
+        (url("http://h/s"), true),
+        (url("http://h/s/"), false),
+        (url("http://h/"), false),
+        (url("https://h/s?q=1"), false),
+        (url("http://h:81/s?q=1"), false),
+        (Pattern::Prefix("http://h/s?r".into()), true),
+        (Pattern::Prefix("/s?r".into()), true),
+        (Pattern::Prefix("/sa?r".into()), false),
+        (Pattern::Prefix("/s".into()), true),
+        (Pattern::Prefix("/st".into()), false),
+    ] {
+        for later in [false, true] {
+            let table = Table::new(if later { 4 } else { ROOMY });
+            table.apply(5, &hard(pattern.clone()), at(0));
+            // Others push it out of a small table, into the floor.
+            for seq in 6..if later { 20 } else { 6 } {
+                table.apply(seq, &hard(url(&format!("http://h/other?{seq}"))), at(0));
+            }
+            let expected = if matches || later { Validity::Purged } else { Validity::Valid };
+            assert_eq!(table.check(4, &entry), expected, "{pattern:?}");
+            assert_eq!(table.check(19, &entry), Validity::Valid, "{pattern:?}");
+            assert_eq!(pattern.matches(&entry), matches, "{pattern:?}");
+            assert!(table.len() <= 4);
+        }
+    }
 }
 
 #[test]

@@ -48,8 +48,11 @@ pub enum Pattern {
 impl Pattern {
     /// Whether it is about `subject`.
     pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        let reaches = |text: &str, url: &str| subject.any_query && table::path(text) == table::path(url);
         match self {
-            Self::Url(url) => url == subject.url,
+            Self::Url(url) => url == subject.url || reaches(url, subject.url),
+            Self::Prefix(prefix) if prefix.contains('?') && reaches(prefix, subject.url) => true,
+            Self::Prefix(prefix) if prefix.contains('?') && reaches(prefix, table::path_and_query(subject.url)) => true,
             Self::Prefix(prefix) if prefix.starts_with('/') => table::path_and_query(subject.url).starts_with(prefix),
             Self::Prefix(prefix) => subject.url.starts_with(prefix),
             Self::Tag(tag) => subject.tags.contains(tag),
@@ -80,6 +83,10 @@ pub struct Subject<'a> {
     pub route: &'a str,
     /// Its tags.
     pub tags: &'a [Tag],
+    /// Whether it may be good for other queries than that of its URL. Every URL of its path, and every
+    /// prefix that reaches into a query of it, then stands for it: which queries those are is the
+    /// matter of each response, and too much is invalidated rather than too little.
+    pub any_query: bool,
 }
 
 /// What the records say about an entry.
@@ -232,7 +239,7 @@ mod tests {
     #[test]
     fn a_record_counts_against_everything_born_before_it_and_nothing_born_after() {
         let log = Log::new(10, None);
-        let subject = Subject { url: "http://h/a", route: "r", tags: &[] };
+        let subject = Subject { url: "http://h/a", route: "r", tags: &[], any_query: false };
         let before = log.applied();
         let record = Record { pattern: Pattern::Url("http://h/a".into()), soft: false };
         log.apply_here(&[record], Moment::default());
@@ -253,7 +260,7 @@ mod tests {
                         let before = log.applied();
                         let record = Record { pattern: Pattern::Url(url.clone()), soft: false };
                         log.apply_here(&[record], Moment::default());
-                        let subject = Subject { url: &url, route: "r", tags: &[] };
+                        let subject = Subject { url: &url, route: "r", tags: &[], any_query: false };
                         assert_eq!(log.table().check(before, &subject), Validity::Purged);
                         assert_eq!(log.table().check(log.applied(), &subject), Validity::Valid);
                     }

@@ -91,6 +91,9 @@ struct State {
     url_prefixes: Prefixes,
     /// Prefixes of path and query on any host.
     path_prefixes: Prefixes,
+    /// What URLs and prefixes with a query mark, by their text in front of it. No more of them than
+    /// there are of those, which the floor takes over together with them.
+    paths: Texts,
     /// Marks on everything: records for all, and those that outgrew the table.
     floor: Marks,
 }
@@ -100,6 +103,11 @@ impl State {
         // What a hard record for everything covers needs no line of its own.
         if *pattern == Pattern::All || marks.newest() <= self.floor.hard {
             return self.floor.absorb(marks);
+        }
+        if let Pattern::Url(text) | Pattern::Prefix(text) = pattern
+            && text.contains('?')
+        {
+            self.paths.mark(path(text), marks);
         }
         match pattern {
             Pattern::Url(url) => self.urls.mark(url, marks),
@@ -120,6 +128,14 @@ impl State {
             .chain(tags)
             .chain(self.url_prefixes.matching(subject.url))
             .chain(self.path_prefixes.matching(path_and_query(subject.url)))
+            .chain(self.of_path(subject).into_iter().flatten())
+    }
+
+    /// The marks of every URL of the path, if the query of `subject` does not tell.
+    fn of_path(&self, subject: &Subject<'_>) -> Option<impl Iterator<Item = &Marks>> {
+        let (whole, bare) = (path(subject.url), path(path_and_query(subject.url)));
+        let found = [self.urls.0.get(whole), self.paths.0.get(whole), self.paths.0.get(bare)];
+        subject.any_query.then(|| found.into_iter().flatten())
     }
 
     fn texts(&self) -> [&Texts; 5] {
@@ -148,6 +164,8 @@ impl State {
                 stays
             });
         }
+        // Whatever marked them is in the floor by now.
+        self.paths.0.retain(|_, marks| marks.newest() > cut);
         for prefixes in [&mut self.url_prefixes, &mut self.path_prefixes] {
             prefixes.lengths = prefixes.texts.0.keys().map(|text| text.len()).collect();
         }
@@ -166,6 +184,11 @@ impl State {
         let cut = *cut;
         self.collapse(cut);
     }
+}
+
+/// A URL, or the begin of one, up to its query.
+pub(super) fn path(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 pub(super) fn path_and_query(url: &str) -> &str {
@@ -192,6 +215,7 @@ impl Table {
             routes: Texts::default(),
             url_prefixes: Prefixes::default(),
             path_prefixes: Prefixes::default(),
+            paths: Texts::default(),
             floor: Marks::NONE,
         };
         Self { state: RwLock::new(state), version: AtomicU64::new(0), max_records }

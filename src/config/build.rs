@@ -1,6 +1,7 @@
 //! Compares the values of a file with one another and makes the validated configuration.
 
 mod admin;
+mod body;
 mod caching;
 mod redis;
 mod routes;

@@ -141,6 +141,13 @@ fn key(key: &KeyRules) -> Value {
         "headers": texts(&key.headers),
         "cookies": key.cookies,
         "show": key.show,
+        "no_vary_search": key.no_vary_search,
+        "body": key.body.as_ref().map(|body| json!({
+            "methods": texts(&body.methods),
+            "max_size": show_size(body.max_size as u64),
+            "normalise_json": body.normalise_json,
+            "graphql": body.graphql,
+        })),
     })
 }
 

@@ -13,8 +13,8 @@ use super::model::{LogFormat, RuntimeModel};
 use super::reader::{Field, Found, Keys, Node, Place, Setting, section, section_schema};
 use super::shapes::{QueryChoice, StatusLifetimes};
 use super::text::{
-    AccessLog, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl, RouteHost,
-    RoutePath,
+    AccessLog, BodyMethod, CookieName, HostHeader, LogFilter, Name, NamePattern, OriginUrl, Plain, Preset, RedisUrl,
+    RouteHost, RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
 use crate::policy::coding::Coding;
@@ -210,6 +210,24 @@ section! {
         cookies: List<CookieName> = Vec::new(),
         /// Whether Cache-Status names the key: its URL, and which fields and cookies are part of it. For debugging.
         show: bool = false,
+        /// Whether a response that says by No-Vary-Search that it is good for other queries answers those as well.
+        no_vary_search: bool = false,
+        /// Methods that are looked up with their body in the key. Without this section only GET and HEAD are looked up.
+        body: KeyBody,
+    }
+}
+
+section! {
+    /// Methods that are looked up with their body in the key.
+    KeyBody {
+        /// "QUERY", "POST" or both. Naming POST says that the POSTs of this route only ask: they share fetches and stored responses, and may be sent again to refresh one.
+        methods: List<BodyMethod> => "methods = [\"QUERY\"]",
+        /// The largest body that is looked up; requests with a larger one go to the origin.
+        max_size: Bytes<1, MIB> = Bytes(64 * KIB),
+        /// Whether JSON bodies that differ in white space, escapes and the order of members only have one key.
+        normalise_json: bool = false,
+        /// Whether bodies are GraphQL requests, of which only queries are looked up: mutations, subscriptions and whatever is not clear go to the origin.
+        graphql: bool = false,
     }
 }
 

@@ -14,7 +14,7 @@ mod names;
 mod redis;
 mod web;
 
-pub(super) use choices::{AccessLog, Preset};
+pub(super) use choices::{AccessLog, BodyMethod, Preset};
 pub(super) use names::{CookieName, LogFilter, Name, NamePattern, Plain};
 pub(super) use redis::RedisUrl;
 pub(super) use web::{HostHeader, OriginUrl, RouteHost, RoutePath};

@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::policy::coding::{self, Codable};
 use crate::policy::request::Demand;
 use crate::policy::reuse::{self, Reuse};
+use crate::policy::search::NO_VARY_SEARCH;
 use crate::policy::storability::{Lifetimes, Storable};
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
@@ -218,7 +219,8 @@ impl Entry {
 
     /// What invalidations are matched against.
     pub fn subject<'a>(&'a self, url: &'a str) -> Subject<'a> {
-        Subject { url, route: &self.route, tags: &self.tags }
+        let any_query = self.content.headers.contains_key(NO_VARY_SEARCH);
+        Subject { url, route: &self.route, tags: &self.tags, any_query }
     }
 
     /// Whether a refresh may be tried: always, unless one failed a moment ago.

@@ -41,7 +41,11 @@ impl Forwarded {
     /// Why a request that never consulted the cache was forwarded.
     pub(super) const fn by_reason(reason: Reason) -> Self {
         match reason {
-            Reason::UnsafeMethod | Reason::MethodNotCached | Reason::RequestBody | Reason::Upgrade => Self::Method,
+            Reason::UnsafeMethod
+            | Reason::MethodNotCached
+            | Reason::RequestBody
+            | Reason::NotAQuery
+            | Reason::Upgrade => Self::Method,
             Reason::RequestNoStore => Self::Request,
             _ => Self::Bypass,
         }

@@ -15,7 +15,7 @@ use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::l2::{Found, Lease, Query};
-use crate::origin::{RequestBody, ResponseBody};
+use crate::origin::ResponseBody;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::policy::storability::{Exchange, ResponseVerdict, Storable, judge_response};
@@ -112,6 +112,7 @@ impl Fetch {
         };
         let status = arrived.response.status();
         if status == StatusCode::NOT_MODIFIED
+            && self.request.can_validate()
             && let Some(stored) = &self.stored
         {
             if validation::confirms(&stored.content().headers, arrived.response.headers()) {
@@ -135,12 +136,12 @@ impl Fetch {
     async fn send(&self, conditional: bool) -> Result<Arrived, OriginFault> {
         let clock = &self.proxy.clock;
         let request = match &self.stored {
-            Some(stored) if conditional => self.request.clone().validating(stored),
+            Some(stored) if conditional && self.request.can_validate() => self.request.clone().validating(stored),
             _ => self.request.clone(),
         };
         let request = if self.is_uncoded() { request.uncoded() } else { request };
         let asked = clock.now();
-        let mut response = self.route.origin.send(request.with_body(RequestBody::Empty)).await?;
+        let mut response = self.route.origin.send(request.with_content()).await?;
         let received = clock.now();
         strip_connection(response.headers_mut());
         if !response.headers().contains_key(DATE) {

@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
-use crate::policy::tags::Tag;
+use crate::policy::search::NO_VARY_SEARCH;
 use crate::policy::vary::Selecting;
 use crate::reason::{Outcome, Reason};
 
@@ -80,8 +80,7 @@ impl Proxy {
             // is not for this request.
             let arrived = self.log.applied();
             let joined = self.flights.join(&flight, arrived, |born, head| {
-                let tags = head.map_or(&[][..], |head: &Arc<Head>| &head.tags);
-                !self.is_doomed((*born, arrived), &miss.key, &route, tags)
+                !self.is_doomed((*born, arrived), &miss.key, &route, head.map(Arc::as_ref))
             });
             let next = match joined {
                 Joined::Lead(leader) => {
@@ -144,7 +143,7 @@ impl Proxy {
             }
             // Purged between the start of the fetch and the arrival of this request, which only the
             // tags in the head could tell.
-            Ok(Seen::Filled { head, .. }) if self.is_doomed(span, &miss.key, route, &head.tags) => Next::Again(None),
+            Ok(Seen::Filled { head, .. }) if self.is_doomed(span, &miss.key, route, Some(&head)) => Next::Again(None),
             // The fleet's copy is good enough for the one who found it, and not for this one.
             Ok(Seen::Filled { head, .. }) if !self.will_do(&head, &miss.demand) => Next::Again(None),
             Ok(Seen::Filled { head, body }) => Next::Done(self.show(visit, route, miss, &head, body, Role::Follower)),
@@ -171,8 +170,10 @@ impl Proxy {
     }
 
     /// Whether something that a fetch brings was purged after it began and before `arrived`.
-    pub(super) fn is_doomed(&self, (born, arrived): (Seq, Seq), key: &Key, route: &Route, tags: &[Tag]) -> bool {
-        let subject = Subject { url: key.url(), route: &route.name, tags };
+    pub(super) fn is_doomed(&self, (born, arrived): (Seq, Seq), key: &Key, route: &Route, head: Option<&Head>) -> bool {
+        let tags = head.map_or(&[][..], |head| &head.tags);
+        let any_query = head.is_some_and(|head| head.headers.contains_key(NO_VARY_SEARCH));
+        let subject = Subject { url: key.url(), route: &route.name, tags, any_query };
         self.log.table().matched_between(born, arrived, &subject)
     }
 }

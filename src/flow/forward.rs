@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
@@ -11,7 +12,7 @@ use http::{Method, Request, Uri};
 
 use crate::entry::Entry;
 use crate::key::Key;
-use crate::origin::OnInterim;
+use crate::origin::{OnInterim, RequestBody};
 use crate::policy::{coding, fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
@@ -45,6 +46,8 @@ pub(super) struct OriginHead {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    /// The body, where it is part of the key.
+    pub(super) content: Bytes,
     /// Who hears of interim responses.
     pub(super) interim: Option<OnInterim>,
 }
@@ -61,10 +64,11 @@ impl OriginHead {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol);
         }
-        Self { method: visit.parts.method.clone(), uri: origin_form(&visit.parts), headers, interim: None }
+        let (method, uri) = (visit.parts.method.clone(), origin_form(&visit.parts));
+        Self { method, uri, headers, content: content(visit), interim: None }
     }
 
-    /// A GET whose response may be shared: only what the key contains shapes it. The target is the
+    /// A GET whose response may be shared, or another method with its body: only what the key contains shapes it. The target is the
     /// key's own, so that the origin can not reflect a parameter that the key leaves out.
     pub(super) fn fetch(visit: &Visit, key: &Key, keyed: &[HeaderName]) -> Self {
         let mut head = Self::fetch_with_conditions(visit, key, keyed);
@@ -84,7 +88,14 @@ impl OriginHead {
             }
         }
         let uri = key.path_and_query().parse().unwrap_or_else(|_| origin_form(&visit.parts));
-        Self { method: Method::GET, uri, headers, interim: None }
+        let method = if visit.content.is_some() { visit.parts.method.clone() } else { Method::GET };
+        Self { method, uri, headers, content: content(visit), interim: None }
+    }
+
+    /// Whether the origin can be asked to confirm what is stored. For POST, If-None-Match means that
+    /// nothing is to be done if there is something (RFC 9110 section 13.1.2).
+    pub(super) fn can_validate(&self) -> bool {
+        self.method != Method::POST
     }
 
     /// The origin gave the stored form its entity tag, and does not know those that a route has made of it.
@@ -109,6 +120,12 @@ impl OriginHead {
         self
     }
 
+    /// The request with the body that is part of its key, if any.
+    pub(super) fn with_content(mut self) -> Request<RequestBody> {
+        let content = std::mem::take(&mut self.content);
+        self.with_body(if content.is_empty() { RequestBody::Empty } else { RequestBody::Whole(content) })
+    }
+
     /// The request with a body.
     pub(super) fn with_body<B>(self, body: B) -> Request<B> {
         let mut request = Request::new(body);
@@ -120,6 +137,11 @@ impl OriginHead {
         }
         request
     }
+}
+
+/// The body that is part of the key; it is shared, not copied.
+fn content(visit: &Visit) -> Bytes {
+    visit.content.as_ref().map(|content| content.bytes().clone()).unwrap_or_default()
 }
 
 /// Removes the fields of the origin's connection from a response, but for `Trailer`.

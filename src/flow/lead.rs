@@ -94,7 +94,7 @@ impl Proxy {
         key: &Key,
         reason: Reason,
     ) -> Answer {
-        if visit.parts.method != http::Method::GET {
+        if visit.parts.method == http::Method::HEAD {
             return self.pass(visit, route, reason).await;
         }
         route.metrics.passed[reason as usize].inc();

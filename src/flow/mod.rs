@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod cache_status;
 mod coding;
+mod content;
 mod fetch;
 mod fill;
 mod flight;
@@ -25,6 +26,7 @@ mod record;
 mod refresh;
 mod respond;
 mod revalidate;
+mod search;
 mod share;
 mod site;
 mod upload;
@@ -42,7 +44,7 @@ use tokio::sync::Semaphore;
 use crate::bus::Log;
 use crate::clock::Clock;
 use crate::config::{CachePolicy, Config};
-use crate::key::{self, Key, MethodClass};
+use crate::key::{self, Key};
 use crate::l1::{Bounds, L1};
 use crate::l2::Remote;
 use crate::listener::{Fault, Handler, Interim};
@@ -53,6 +55,7 @@ use crate::telemetry::metrics::Metrics;
 
 use answer::Answer;
 pub use body::Body;
+use content::take_in;
 use fetch::Cause;
 use flight::Flights;
 use hit::LookUp;
@@ -156,12 +159,28 @@ impl Proxy {
         };
         let (policy, demand) = match admit(visit, &route) {
             Admission::Lookup(policy, demand) => (policy, demand),
+            Admission::LookupByBody(policy, demand) => match Box::pin(take_in(visit, &policy)).await {
+                Ok(()) => (policy, demand),
+                Err(reason) if visit.parts.method == Method::POST => {
+                    return Box::pin(self.pass_unsafe(visit, route, reason)).await;
+                }
+                Err(reason) => return Box::pin(self.pass(visit, route, reason)).await,
+            },
             Admission::Pass(reason) => return Box::pin(self.pass(visit, route, reason)).await,
-            Admission::InvalidateAfter => return Box::pin(self.pass_unsafe(visit, route)).await,
+            Admission::InvalidateAfter => {
+                return Box::pin(self.pass_unsafe(visit, route, Reason::UnsafeMethod)).await;
+            }
         };
-        let key = key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers);
+        let mut key = visit.key(&policy);
         let now = visit.started;
-        match self.look_up(visit, &key, &demand) {
+        let mut found = self.look_up(visit, &key, &demand);
+        if policy.key.no_vary_search
+            && matches!(found, LookUp::Forward(..))
+            && let Some(equivalent) = self.look_up_equivalent(visit, &key, &demand)
+        {
+            (key, found) = equivalent;
+        }
+        match found {
             LookUp::Fresh(entry) => {
                 if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
                     self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
@@ -196,6 +215,8 @@ fn coders() -> usize {
 enum Admission {
     /// Consult the cache.
     Lookup(Arc<CachePolicy>, Demand),
+    /// Consult the cache if the body can be part of the key.
+    LookupByBody(Arc<CachePolicy>, Demand),
     /// Go to the origin, for this reason.
     Pass(Reason),
     /// Go to the origin; if that succeeds, what is stored for the target is no longer valid.
@@ -217,6 +238,12 @@ fn admit(visit: &Visit, route: &Route) -> Admission {
     };
     match judge_request(&policy.rules, &visit.parts.method, &visit.parts.headers) {
         RequestVerdict::Unsafe => Admission::InvalidateAfter,
+        RequestVerdict::LookupByBody(_) if visit.wants_upgrade() => Admission::InvalidateAfter,
+        RequestVerdict::LookupByBody(_) if visit.bypasses(policy) => {
+            let post = visit.parts.method == Method::POST;
+            if post { Admission::InvalidateAfter } else { Admission::Pass(Reason::BypassRule) }
+        }
+        RequestVerdict::LookupByBody(demand) => Admission::LookupByBody(Arc::clone(policy), demand),
         RequestVerdict::Pass(reason) => Admission::Pass(reason),
         RequestVerdict::Lookup(_) if visit.body.is_some() => Admission::Pass(Reason::RequestBody),
         RequestVerdict::Lookup(_) if visit.bypasses(policy) => Admission::Pass(Reason::BypassRule),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use smallvec::SmallVec;
 
 use crate::bus::Pattern;
 use crate::key::{self, KeyRules, Target};
@@ -32,7 +34,8 @@ impl Proxy {
         let head = OriginHead::pass(visit).for_route(&route).telling(visit, Audience::Sole);
         let (body, upload) = upload::watch(visit.body.take());
         let began = (self.log.applied(), self.clock.now());
-        let answer = match exchange(&route, head, body).await {
+        let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
+        let answer = match exchange(&route, request).await {
             Ok(response) => {
                 self.learn_from_head(visit, &route, reason, began, &response).await;
                 let status = status.forwarded(why, Some(response.status()));
@@ -56,8 +59,8 @@ impl Proxy {
 
     /// Passes an unsafe request on. If it succeeds, what is stored for its target is invalidated
     /// before the client learns of the success (RFC 9111 section 4.4).
-    pub(super) async fn pass_unsafe(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>) -> Answer {
-        let answer = self.pass(visit, route, Reason::UnsafeMethod).await;
+    pub(super) async fn pass_unsafe(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
+        let answer = self.pass(visit, route, reason).await;
         if answer.books.outcome == Outcome::Pass && invalidation::invalidates(answer.response.status()) {
             self.invalidate_after(visit, answer.response.headers()).await;
         }
@@ -68,12 +71,12 @@ impl Proxy {
         let target = visit.target();
         let path_and_query = visit.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let affected = invalidation::invalidated_targets(target.scheme, target.host, path_and_query, headers);
-        let urls = affected.iter().map(|affected| {
+        let urls = affected.iter().flat_map(|affected| {
             let (path, query) = match affected.split_once('?') {
                 Some((path, query)) => (path, Some(query)),
                 None => (affected.as_str(), None),
             };
-            Pattern::Url(self.key_url(Target { path, query, ..target }))
+            self.key_urls(Target { path, query, ..target }).into_iter().map(Pattern::Url)
         });
         let groups = invalidation::invalidated_groups(headers, &visit.site_name()).into_iter().map(Pattern::Tag);
         let patterns: Vec<Pattern> = urls.chain(groups).collect();
@@ -85,20 +88,33 @@ impl Proxy {
         }
     }
 
-    /// The URL part of the key that a GET of `target` has.
-    pub(super) fn key_url(&self, target: Target<'_>) -> String {
+    /// The URL part of the key that a GET of `target` has, and of those that methods with their body in
+    /// the key have, where a route of their own writes it in another way.
+    pub(super) fn key_urls(&self, target: Target<'_>) -> SmallVec<[String; 1]> {
         let site = self.site.load();
-        let policy = site.route(&http::Method::GET, target.host, target.path).and_then(|route| route.cache.as_deref());
-        match policy {
-            Some(policy) => key::url(target, &policy.key),
-            None => key::url(target, &KeyRules::default()),
+        let rules = |method: &Method| {
+            let route = site.route(method, target.host, target.path)?;
+            route.cache.as_deref().map(|policy| &policy.key)
+        };
+        let get = rules(&Method::GET);
+        let mut urls = SmallVec::from_iter([
+            get.map_or_else(|| key::url(target, &KeyRules::default()), |rules| key::url(target, rules))
+        ]);
+        for body in site.policies().filter_map(|policy| policy.key.body.as_ref()) {
+            for rules in body.methods.iter().filter_map(rules) {
+                let url = key::url(target, rules);
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
         }
+        urls
     }
 }
 
 /// One exchange with the origin, for one client.
-async fn exchange(route: &Route, head: OriginHead, body: RequestBody) -> Result<Response<ResponseBody>, OriginFault> {
-    let mut response = route.origin.send(head.with_body(body)).await?;
+async fn exchange(route: &Route, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
+    let mut response = route.origin.send(request).await?;
     let protocol = response.headers().get(UPGRADE).cloned();
     strip_connection(response.headers_mut());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), protocol) {

@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::bus::{Logged, Pattern, Record, Seq, Unreachable};
 use crate::entry::Entry;
-use crate::key::{Key, MethodClass, Target};
+use crate::key::{Key, KeyRules, MethodClass, Target};
 
 use super::Proxy;
 
@@ -27,13 +27,14 @@ pub enum PurgeFault {
 }
 
 impl Proxy {
-    /// The pattern for everything stored under a URL, brought into the form that keys have.
-    pub fn url_pattern(&self, url: &str) -> Result<Pattern, PurgeFault> {
+    /// The patterns for everything stored under a URL, brought into the forms that keys have: one,
+    /// unless methods have routes of their own.
+    pub fn url_patterns(&self, url: &str) -> Result<Vec<Pattern>, PurgeFault> {
         let not_absolute = || PurgeFault::NotAbsolute(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| not_absolute())?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(not_absolute()) };
         let target = Target { scheme, host: authority.as_str(), path: uri.path(), query: uri.query() };
-        Ok(Pattern::Url(self.key_url(target)))
+        Ok(self.key_urls(target).into_iter().map(Pattern::Url).collect())
     }
 
     /// The pattern for everything stored through a route.
@@ -69,7 +70,7 @@ impl Proxy {
     }
 
     /// Deletes from the shared tier what a hard purge of a URL covers. Copies of other purges, and
-    /// those for header fields or cookies in the key, are refused when they are read.
+    /// those for header fields, cookies or bodies in the key, are refused when they are read.
     async fn forget(&self, records: &[Record], seq: Seq) {
         for record in records {
             if let Record { pattern: Pattern::Url(url), soft: false } = record {
@@ -94,10 +95,14 @@ impl Proxy {
         Some(self.l1.sweep(now, !soft, matches))
     }
 
-    /// The keys of the patterns, if each names one URL whose key has no header or cookie part.
+    /// The keys of the patterns, if each names one URL whose key has no header, cookie or body part, and
+    /// that no other URL stands for.
     fn plain_keys(&self, patterns: &[Pattern]) -> Option<Vec<Key>> {
         let site = self.site.load();
-        let keyed = site.policies().any(|policy| !policy.key.headers.is_empty() || !policy.key.cookies.is_empty());
+        let parts = |key: &KeyRules| {
+            !key.headers.is_empty() || !key.cookies.is_empty() || key.body.is_some() || key.no_vary_search
+        };
+        let keyed = site.policies().any(|policy| parts(&policy.key));
         let key = |pattern: &Pattern| match pattern {
             Pattern::Url(url) if !keyed => Some(Key::of_url(url, MethodClass::Get)),
             _ => None,

@@ -56,9 +56,8 @@ impl Proxy {
     fn place_to_refresh(&self, key: &Key, headers: &HeaderMap, route: &Arc<Route>) -> Option<Place> {
         let flight = FlightKey { key: key.clone(), variant: self.known_variant(key, headers), alone: None };
         let born = self.log.applied();
-        let admit = |began: &u64, head: Option<&Arc<Head>>| {
-            !self.is_doomed((*began, born), key, route, head.map_or(&[], |head| &head.tags))
-        };
+        let admit =
+            |began: &u64, head: Option<&Arc<Head>>| !self.is_doomed((*began, born), key, route, head.map(Arc::as_ref));
         let leader = self.flights.lead(&flight, born, admit)?;
         let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else {
             count(route, RefreshResult::Dropped);

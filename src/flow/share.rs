@@ -143,6 +143,7 @@ impl Fetch {
             proxy.l1.retain(&self.key, proxy.clock.now(), |kept| !std::ptr::eq(kept, &raw const *entry));
             return Err(Reason::Invalidated);
         }
+        self.learn(&self.key, &entry);
         Ok(entry)
     }
 
@@ -177,6 +178,7 @@ impl Fetch {
         if let Some(old) = &self.stored {
             self.proxy.code_again(&self.route, &self.key, old, entry);
         }
+        self.learn(&self.key, entry);
         let content = entry.content();
         let head = Head {
             status: content.status,

@@ -11,6 +11,8 @@ use hyper::body::Incoming;
 use crate::listener::Fault;
 use crate::origin::{RequestBody, UploadError};
 
+use super::content::Replay;
+
 /// The client's fault in a request body, once there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UploadFault(Arc<OnceLock<Fault>>);
@@ -23,7 +25,7 @@ impl UploadFault {
 }
 
 /// Watches `body` for the client's fault.
-pub(super) fn watch(body: Option<Incoming>) -> (RequestBody, UploadFault) {
+pub(super) fn watch(body: Option<Box<Replay<Incoming>>>) -> (RequestBody, UploadFault) {
     let fault = UploadFault::default();
     let body = body
         .map_or(RequestBody::Empty, |body| RequestBody::Streaming(Box::pin(Watched { body, fault: fault.clone() })));
@@ -31,7 +33,7 @@ pub(super) fn watch(body: Option<Incoming>) -> (RequestBody, UploadFault) {
 }
 
 struct Watched {
-    body: Incoming,
+    body: Box<Replay<Incoming>>,
     fault: UploadFault,
 }
 

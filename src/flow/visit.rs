@@ -10,10 +10,11 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::clock::Moment;
 use crate::config::{BypassRule, CachePolicy};
-use crate::key::{self, Target};
+use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
 use crate::listener::Interim;
 use crate::telemetry::trace::RequestId;
 
+use super::content::Replay;
 use super::site::Site;
 
 /// One request, with what the listener knows of it.
@@ -21,7 +22,9 @@ pub(super) struct Visit {
     /// Method, target and fields as the client sent them.
     pub(super) parts: Parts,
     /// The body, unless it is known to be empty.
-    pub(super) body: Option<Incoming>,
+    pub(super) body: Option<Box<Replay<Incoming>>>,
+    /// The body as a part of the key, where the route has it so; `body` is then empty.
+    pub(super) content: Option<Box<Content>>,
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
     /// Whether the peer is a proxy whose word on the client is taken.
@@ -39,9 +42,9 @@ pub(super) struct Visit {
 impl Visit {
     pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, started: Moment, site: Arc<Site>) -> Self {
         let (parts, body) = request.into_parts();
-        let body = (!body.is_end_stream()).then_some(body);
+        let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
-        Self { parts, body, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
+        Self { parts, body, content: None, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
@@ -80,6 +83,16 @@ impl Visit {
     pub(super) fn target(&self) -> Target<'_> {
         let uri = &self.parts.uri;
         Target { scheme: self.scheme(), host: self.host(), path: uri.path(), query: uri.query() }
+    }
+
+    /// The key by the rules of a route.
+    pub(super) fn key(&self, policy: &CachePolicy) -> KeyBuffer {
+        let class = self.content.as_ref().map_or(MethodClass::Get, |content| content.class());
+        let mut key = key::build(self.target(), class, &policy.key, &self.parts.headers);
+        if let Some(content) = &self.content {
+            content.push(&mut key, &self.parts.headers);
+        }
+        key
     }
 
     /// Whether the client asks to leave HTTP (RFC 9110 section 7.8).

@@ -1,5 +1,6 @@
 //! L1: stored responses in the memory of this process. The only module that names moka.
 
+mod search;
 mod slot;
 
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use crate::clock::Moment;
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::coding::Coding;
+use crate::policy::search::Variance;
 use crate::policy::vary::Selecting;
 use crate::telemetry::metrics::L1Metrics;
 
+use search::Searches;
 pub use slot::Slot;
 
 /// What one key costs beyond its own text and its slot: moka's node with its places in two queues and
@@ -46,6 +49,7 @@ pub enum Stored {
 /// The in-process tier: all variants of a URL under one key, weighed in bytes.
 pub struct L1 {
     cache: Cache<Key, Arc<Slot>, ahash::RandomState>,
+    searches: Searches,
     bounds: Bounds,
 }
 
@@ -70,7 +74,17 @@ impl L1 {
                 RemovalCause::Explicit | RemovalCause::Replaced => {}
             })
             .build_with_hasher(ahash::RandomState::new());
-        Self { cache, bounds }
+        Self { cache, searches: Searches::new(bounds.max_bytes), bounds }
+    }
+
+    /// Notes that a response with this `No-Vary-Search` is stored under `key`.
+    pub fn learn(&self, key: &Key, variance: &Variance) {
+        self.searches.learn(key, variance);
+    }
+
+    /// Other keys under which there may be a response that is good for `key`, if it says this.
+    pub fn equivalents(&self, key: &[u8]) -> impl IntoIterator<Item = (Key, Variance)> {
+        self.searches.equivalents(key)
     }
 
     /// Everything stored under a key, compared byte by byte.

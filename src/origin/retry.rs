@@ -3,21 +3,19 @@
 //! A server may close an idle connection at the very moment a request is written to it. Then,
 //! and only then, the request is sent once more, on a fresh connection (RFC 9112 section 9.3.1).
 
-use http::{Method, Request};
-use http_body::Body;
-
 use super::link::{Link, Lost};
-use super::upload::{Outgoing, RequestBody};
+use super::upload::Outgoing;
 use crate::reason::OriginFault;
+use http::{Method, Request};
 
 /// A copy of `request` for a second attempt, if there may be one after bytes were written: the
-/// method is idempotent (RFC 9110 section 9.2.2), there is no body to send twice, and `link` is
-/// one that the origin may have been about to close.
+/// method is idempotent (RFC 9110 section 9.2.2), its body, if any, is at hand, and `link` is one
+/// that the origin may have been about to close.
 pub(super) fn spare(request: &Request<Outgoing>, link: &Link) -> Option<Request<Outgoing>> {
-    if !link.is_reused() || !is_idempotent(request.method()) || !request.body().is_end_stream() {
+    if !link.is_reused() || !is_idempotent(request.method()) {
         return None;
     }
-    let mut copy = Request::new(Outgoing::new(RequestBody::Empty));
+    let mut copy = Request::new(Outgoing::new(request.body().again()?));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -36,4 +34,5 @@ pub(super) fn after(lost: Lost, spare: Option<Request<Outgoing>>) -> Result<Requ
 
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+        || method.as_str() == "QUERY"
 }

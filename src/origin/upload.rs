@@ -19,6 +19,8 @@ pub enum RequestBody {
     /// None.
     #[default]
     Empty,
+    /// All of it, in memory: it can be sent again.
+    Whole(Bytes),
     /// The client's, as it arrives.
     Streaming(Pin<Box<dyn Body<Data = Bytes, Error = UploadError> + Send>>),
 }
@@ -30,6 +32,10 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            whole @ Self::Whole(_) => {
+                let Self::Whole(bytes) = std::mem::take(whole) else { return Poll::Ready(None) };
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
             Self::Streaming(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -37,6 +43,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
             Self::Streaming(body) => body.is_end_stream(),
         }
     }
@@ -44,6 +51,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Streaming(body) => body.size_hint(),
         }
     }
@@ -53,6 +61,7 @@ impl std::fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Empty => "Empty",
+            Self::Whole(_) => "Whole",
             Self::Streaming(_) => "Streaming",
         })
     }
@@ -115,6 +124,14 @@ impl Outgoing {
 
     pub(super) fn upload(&self) -> Option<Arc<Upload>> {
         self.upload.clone()
+    }
+
+    /// The same body from its start; `None` if it comes from a client that sends it once.
+    pub(super) fn again(&self) -> Option<RequestBody> {
+        match &self.body {
+            RequestBody::Whole(bytes) => Some(RequestBody::Whole(bytes.clone())),
+            body => body.is_end_stream().then_some(RequestBody::Empty),
+        }
     }
 
     fn report(&self, stage: Stage) {

@@ -47,6 +47,8 @@ pub(super) struct Facts<'a> {
     pub(super) targeted: bool,
     pub(super) received_at: SystemTime,
     pub(super) initial_age: Duration,
+    /// Whether a lifetime may be guessed.
+    pub(super) heuristics: bool,
 }
 
 /// The freshness lifetime; `None` if nothing gives one.
@@ -81,7 +83,7 @@ fn default_ttl(facts: &Facts<'_>) -> Option<Duration> {
 
 /// RFC 9111 section 4.2.2: a share of the time since the last change.
 fn heuristic(facts: &Facts<'_>) -> Option<Duration> {
-    let fraction = facts.rules.heuristic_fraction?;
+    let fraction = facts.rules.heuristic_fraction.filter(|_| facts.heuristics)?;
     let eligible = heuristically_cacheable(facts.status) || facts.directives.public;
     let unmodified = age::unmodified_for(facts.headers, facts.received_at).filter(|_| eligible)?;
     Some(unmodified.mul_f64(fraction.clamp(0.0, 1.0)).min(facts.rules.heuristic_max))

@@ -5,16 +5,20 @@ pub mod coding;
 pub mod directives;
 pub mod fields;
 pub mod freshness;
+pub mod graphql;
 pub mod invalidation;
 pub mod ranges;
 pub mod request;
 pub mod reuse;
+pub mod search;
 pub mod storability;
 pub mod tags;
 pub mod validation;
 pub mod vary;
 
 use std::time::Duration;
+
+use http::Method;
 
 /// What a route adds to, or overrides in, RFC 9111.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,4 +44,7 @@ pub struct Rules {
     pub respect_client_cache_control: bool,
     /// Whether responses with `Set-Cookie` may be stored; the field is removed from the stored copy.
     pub store_set_cookie: bool,
+    /// Methods other than GET and HEAD that are looked up, with the body as a part of the key. The
+    /// configuration says of each that it only asks.
+    pub by_body: Vec<Method>,
 }

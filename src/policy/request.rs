@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::Method;
-use http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
+use http::header::{
+    CACHE_CONTROL, HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    PRAGMA, RANGE,
+};
 
 use super::Rules;
 use super::directives::Directives;
@@ -14,6 +17,9 @@ use crate::reason::Reason;
 pub enum RequestVerdict {
     /// Consult the cache.
     Lookup(Demand),
+    /// Consult the cache if the body can be part of the key; else treat it as [`Pass`](Self::Pass) where
+    /// the method is safe, and as [`Unsafe`](Self::Unsafe) where it is not.
+    LookupByBody(Demand),
     /// Send it to the origin, for this reason.
     Pass(Reason),
     /// Send it to the origin; if it succeeds, its target is invalidated (RFC 9111 section 4.4).
@@ -39,31 +45,57 @@ pub struct Demand {
 /// Judges method and directives of a request.
 pub fn judge_request(rules: &Rules, method: &Method, headers: &HeaderMap) -> RequestVerdict {
     if !matches!(*method, Method::GET | Method::HEAD) {
+        if rules.by_body.contains(method) {
+            return judge_by_body(rules, method, headers);
+        }
         // RFC 9110 section 9.2.1: a method that is not known to be safe may change something.
         let safe = matches!(*method, Method::OPTIONS | Method::TRACE);
         return if safe { RequestVerdict::Pass(Reason::MethodNotCached) } else { RequestVerdict::Unsafe };
     }
+    demand(rules, headers).map_or_else(RequestVerdict::Pass, RequestVerdict::Lookup)
+}
+
+/// What the client asks of a stored response, or why there must be none.
+fn demand(rules: &Rules, headers: &HeaderMap) -> Result<Demand, Reason> {
     if !rules.respect_client_cache_control {
-        return RequestVerdict::Lookup(Demand::default());
+        return Ok(Demand::default());
     }
     if !headers.contains_key(CACHE_CONTROL) {
         // RFC 9111 section 5.4: Pragma counts where there is no Cache-Control.
         let no_cache = headers.get_all(PRAGMA).iter().any(|field| {
             field.as_bytes().split(|&b| b == b',').any(|d| d.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
         });
-        return RequestVerdict::Lookup(Demand { no_cache, ..Demand::default() });
+        return Ok(Demand { no_cache, ..Demand::default() });
     }
     let directives = Directives::of_request(headers);
     if directives.no_store {
-        return RequestVerdict::Pass(Reason::RequestNoStore);
+        return Err(Reason::RequestNoStore);
     }
-    RequestVerdict::Lookup(Demand {
+    Ok(Demand {
         only_if_cached: directives.only_if_cached,
         no_cache: directives.no_cache,
         max_age: directives.max_age,
         min_fresh: directives.min_fresh,
         max_stale: directives.max_stale,
     })
+}
+
+/// Fields by which a POST is another method in disguise.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
+/// Fields that mean something else, or nothing, for POST (RFC 9110 sections 13.1 and 14.2): only the
+/// origin can answer them.
+const CONDITIONS: [HeaderName; 6] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
+
+/// Judges a request whose method the route looks up by its body.
+fn judge_by_body(rules: &Rules, method: &Method, headers: &HeaderMap) -> RequestVerdict {
+    let disguised = OVERRIDES.iter().any(|name| headers.contains_key(*name));
+    let conditional = *method == Method::POST && CONDITIONS.iter().any(|name| headers.contains_key(name));
+    match demand(rules, headers) {
+        Ok(demand) if !disguised && !conditional => RequestVerdict::LookupByBody(demand),
+        // A route that looks QUERY up knows that it is safe.
+        Err(reason) if *method != Method::POST && !disguised => RequestVerdict::Pass(reason),
+        _ => RequestVerdict::Unsafe,
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +128,30 @@ mod tests {
         let fields = [("cache-control", "no-cache, max-age=0, no-store"), ("pragma", "no-cache")];
         assert_eq!(judge(false, &Method::GET, &fields), RequestVerdict::Lookup(Demand::default()));
         assert_eq!(judge(true, &Method::GET, &fields), RequestVerdict::Pass(Reason::RequestNoStore));
+    }
+
+    #[test]
+    fn a_method_of_the_route_is_looked_up_by_its_body_unless_it_means_more_than_it_says() {
+        let query = Method::from_bytes(b"QUERY").unwrap();
+        let judge = |method: &Method, name: &'static str| {
+            let by_body = vec![Method::POST, query.clone()];
+            let rules = Rules { respect_client_cache_control: true, by_body, ..Rules::default() };
+            let value = HeaderValue::from_static("no-store");
+            judge_request(&rules, method, &HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
+        };
+        let lookup = RequestVerdict::LookupByBody(Demand::default());
+        for (name, post, asked) in [
+            ("content-type", lookup.clone(), lookup.clone()),
+            ("if-none-match", RequestVerdict::Unsafe, lookup.clone()),
+            ("if-match", RequestVerdict::Unsafe, lookup.clone()),
+            ("range", RequestVerdict::Unsafe, lookup.clone()),
+            ("x-http-method-override", RequestVerdict::Unsafe, RequestVerdict::Unsafe),
+            ("cache-control", RequestVerdict::Unsafe, RequestVerdict::Pass(Reason::RequestNoStore)),
+        ] {
+            assert_eq!((judge(&Method::POST, name), judge(&query, name)), (post, asked), "{name}");
+        }
+        assert_eq!(judge(&Method::PUT, "content-type"), RequestVerdict::Unsafe);
+        assert_eq!(judge(&Method::GET, "content-type"), RequestVerdict::Lookup(Demand::default()));
     }
 
     #[test]

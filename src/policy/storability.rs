@@ -70,6 +70,8 @@ pub fn judge_response(rules: &Rules, exchange: &Exchange<'_>) -> ResponseVerdict
         targeted,
         received_at: exchange.received_at,
         initial_age,
+        // RFC 9110 section 9.3.3: responses to POST need explicit freshness, which a route may give too.
+        heuristics: *exchange.method != Method::POST,
     };
     // A response that must always be validated needs no lifetime.
     let fresh_for = match freshness::lifetime(&facts) {
@@ -88,7 +90,7 @@ pub fn judge_response(rules: &Rules, exchange: &Exchange<'_>) -> ResponseVerdict
 fn permitted(rules: &Rules, exchange: &Exchange<'_>, directives: &Directives) -> Result<Vary, Reason> {
     let headers = exchange.response_headers;
     // "the request method is understood by the cache"
-    if *exchange.method != Method::GET {
+    if *exchange.method != Method::GET && !rules.by_body.contains(exchange.method) {
         return Err(Reason::MethodNotCached);
     }
     // "the response status code is final"; a 304 is no representation of its own.

@@ -71,6 +71,12 @@ impl Exchange {
         self
     }
 
+    /// A route that looks this method up by its body.
+    pub(crate) fn by_body(mut self, method: &str) -> Self {
+        self.rules.by_body.push(method.parse().unwrap());
+        self.method(method)
+    }
+
     /// A route that grants a tenth of the time since `Last-Modified`.
     pub(crate) fn heuristic(mut self) -> Self {
         self.rules.heuristic_fraction = Some(0.1);
@@ -160,7 +166,7 @@ impl Exchange {
     ) -> String {
         let request = map(request);
         let demand = match judge_request(&self.rules, &Method::GET, &request) {
-            RequestVerdict::Lookup(demand) => demand,
+            RequestVerdict::Lookup(demand) | RequestVerdict::LookupByBody(demand) => demand,
             RequestVerdict::Pass(reason) => return format!("passed: {reason}"),
             RequestVerdict::Unsafe => return "unsafe".to_owned(),
         };

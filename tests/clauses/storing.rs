@@ -18,7 +18,30 @@ pub(crate) const ROWS: &[Row] = &[
                 "not stored: method-not-cached",
             ),
             ("POST", || minute().method("POST").stored(), "not stored: method-not-cached"),
+            (
+                "POST on a route that looks up QUERY",
+                || minute().by_body("QUERY").method("POST").stored(),
+                "not stored: method-not-cached",
+            ),
             ("a method of nobody's", || minute().method("BREW").stored(), "not stored: method-not-cached"),
+        ],
+    },
+    Row {
+        section: "9111 3",
+        force: MustNot,
+        says: "store a response to POST without explicit freshness (RFC 9110 section 9.3.3)",
+        cases: &[
+            ("POST as a look-up, max-age", || minute().by_body("POST").stored(), "stored"),
+            (
+                "POST as a look-up, Last-Modified alone",
+                || answer("last-modified: Sat, 05 Nov 1994 08:49:37 GMT").heuristic().by_body("POST").stored(),
+                "not stored: no-lifetime",
+            ),
+            (
+                "QUERY, Last-Modified alone",
+                || answer("last-modified: Sat, 05 Nov 1994 08:49:37 GMT").heuristic().by_body("QUERY").stored(),
+                "stored",
+            ),
         ],
     },
     Row {

@@ -518,4 +518,36 @@ token_file = "missing-token"
 "#,
         r#"millpond.toml:7:14: admin.token_file: cannot read "missing-token": No such file or directory (os error 2); the path is relative to the folder of this file"#,
     ),
+    (
+        "$SOUNDcache = { key = { body = {} } }
+",
+        r#"millpond.toml:6:26: missing "methods" in routes[0].cache.key.body; add for example methods = ["QUERY"]"#,
+    ),
+    (
+        r#"$SOUNDcache = { key = { body = { methods = ["GET"] } } }
+"#,
+        r#"millpond.toml:6:39: routes[0].cache.key.body.methods[0]: "GET" is unknown; write "QUERY" or "POST""#,
+    ),
+    (
+        "$SOUNDcache = { key = { body = { methods = [] } } }
+",
+        r#"millpond.toml:6:38: routes[0].cache.key.body.methods is empty; name "QUERY", "POST" or both, or remove the section"#,
+    ),
+    (
+        r#"$SOUNDcache = { key = { body = { methods = ["POST", "POST"] } } }
+"#,
+        r#"millpond.toml:6:47: routes[0].cache.key.body.methods[1]: "POST" is named twice; remove one of them"#,
+    ),
+    (
+        r#"$SOUNDmethods = ["GET", "POST"]
+cache = { key = { body = { methods = ["POST", "QUERY"] } } }
+"#,
+        r#"millpond.toml:7:47: routes[0].cache.key.body.methods[1]: the route does not take "QUERY"; add it to the methods of the route, or remove it here"#,
+    ),
+    (
+        r#"$SOUNDcache = { key = { body = { methods = ["POST"], max_size = "2MiB", normalize_json = true } } }
+"#,
+        r#"millpond.toml:6:59: routes[0].cache.key.body.max_size: "2MiB" is out of range; write a value from "1B" to "1MiB"
+millpond.toml:6:67: unknown key "normalize_json" in routes[0].cache.key.body; did you mean "normalise_json"?"#,
+    ),
 ];

@@ -1,9 +1,11 @@
 //! HTTP semantics end to end, over real sockets.
 
+mod by_body;
 mod codings;
 mod interim;
 mod parts;
 mod ranges;
+mod search;
 mod stored;
 mod streaming;
 mod trailers;

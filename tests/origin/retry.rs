@@ -64,7 +64,7 @@ async fn the_second_attempt_is_the_last() {
 
 #[tokio::test]
 async fn f23_a_post_is_never_sent_twice_once_a_byte_was_sent() {
-    for body in [RequestBody::Empty, full("once")] {
+    for body in [RequestBody::Empty, full("once"), RequestBody::Whole("once".into())] {
         let (listener, _) = listen().await;
         let (subject, mut first) = warmed(&listener).await;
         let (answer, ()) = tokio::join!(subject.post(body), async {
@@ -75,6 +75,34 @@ async fn f23_a_post_is_never_sent_twice_once_a_byte_was_sent() {
         assert_no_other_connection(&listener).await;
         assert_eq!(subject.metrics.retries.get(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_query_whose_body_is_at_hand_is_sent_again_as_it_was() {
+    let query = || Method::from_bytes(b"QUERY").unwrap();
+    let (listener, _) = listen().await;
+    let (subject, mut first) = warmed(&listener).await;
+    let body = RequestBody::Whole("which".into());
+    let (answer, (one, two)) = tokio::join!(subject.origin.send(request(query(), body)), async {
+        let one = first.until("which").await;
+        first.reset();
+        let mut second = Peer::accept(&listener).await;
+        let two = second.until("which").await;
+        second.say(OK).await;
+        (one, two)
+    });
+    assert_eq!(text(answer.unwrap()).await.unwrap(), "ok");
+    assert_eq!(one, two);
+    assert!(one.starts_with("QUERY /path?query ") && one.contains("content-length: 5\r\n"), "{one}");
+    // One that the client sends once cannot be.
+    let (listener, _) = listen().await;
+    let (subject, mut first) = warmed(&listener).await;
+    let (answer, ()) = tokio::join!(subject.origin.send(request(query(), full("which"))), async {
+        first.until("which").await;
+        first.reset();
+    });
+    assert_eq!(answer.unwrap_err(), OriginFault::Reset);
+    assert_no_other_connection(&listener).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderName};
 
+use super::body;
 use crate::config::fault::Collector;
 use crate::config::model::{BypassRule, CachePolicy};
 use crate::config::raw;
@@ -76,6 +77,7 @@ fn rules(raw: &raw::Cache) -> Rules {
         heuristic_max: heuristic.map(|heuristic| heuristic.max.value.0).unwrap_or_default(),
         respect_client_cache_control: raw.respect_client_cache_control.value,
         store_set_cookie: raw.store_set_cookie.value,
+        by_body: raw.key.value.body.as_ref().map(|body| body::methods(&body.value).collect()).unwrap_or_default(),
     }
 }
 
@@ -132,6 +134,8 @@ fn key(raw: &raw::Key, faults: &mut Collector<'_>) -> KeyRules {
         headers: raw.headers.value.iter().map(|name| name.value.clone()).collect(),
         cookies: raw.cookies.value.iter().map(|name| name.value.0.clone()).collect(),
         show: raw.show.value,
+        no_vary_search: raw.no_vary_search.value,
+        body: raw.body.as_ref().map(|body| body::rule(&body.value, faults)),
     }
 }
 

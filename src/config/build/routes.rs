@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{OriginEntry, caching};
+use super::{OriginEntry, body, caching};
 use crate::config::fault::{Collector, nearest};
 use crate::config::model::{OriginConfig, RouteConfig};
 use crate::config::raw;
@@ -27,6 +27,7 @@ pub(super) fn routes(
         let origin = origin(route, origins, faults);
         let cache = caching::policy(route.cache.as_ref(), store, faults);
         let Some(matcher) = matcher else { continue };
+        body::check_methods(route.cache.as_ref().map(|cache| &cache.value), &matcher, faults);
         if found.sound {
             shadowed(found, &matcher, &earlier, faults);
             earlier.push((found, matcher.clone()));

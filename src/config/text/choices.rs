@@ -73,6 +73,20 @@ choice!(AccessLog: "\"off\", \"text\" or \"json\"" {
     "json" => AccessLog::Json,
 });
 
+/// A method that may be looked up with its body in the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum BodyMethod {
+    /// Safe by its definition.
+    Query,
+    /// Safe where the operator says so.
+    Post,
+}
+
+choice!(BodyMethod: "\"QUERY\" or \"POST\"" {
+    "QUERY" => BodyMethod::Query,
+    "POST" => BodyMethod::Post,
+});
+
 /// A ready-made list of query parameters that are not part of the key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) enum Preset {

@@ -30,6 +30,51 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
 }
 
 #[tokio::test]
+async fn responses_that_are_looked_up_by_a_body_are_shared_and_purged_like_others() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/a", |request| lasting(&String::from_utf8_lossy(&request.body)));
+    let rules = "key = { body = { methods = ['POST'], normalise_json = true } }";
+    let fleet = instances(2, &origin, &redis, rules).await;
+    let ask = async |proxy: &Proxy, body: &'static str| {
+        let ask = proxy.client().ask("POST", "/a").header("host", "h").header("content-type", "application/json");
+        ask.body(body).send().await
+    };
+    for (count, body) in [(1, "[1]"), (2, "[2]")] {
+        ask(&fleet[0], body).await;
+        stored(&fleet[0], count).await;
+    }
+    for (body, text) in [("[1]", "[1]"), ("[ 2 ]", "[2]")] {
+        let answer = ask(&fleet[1], body).await;
+        assert_eq!((answer.text(), answer.cache_status().detail.as_deref()), (text, Some("l2")));
+    }
+    fleet[0].purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    for (count, body) in [(1, "[1]"), (2, "[2]")] {
+        assert!(!ask(&fleet[1], body).await.cache_status().hit, "{body}");
+        stored(&fleet[1], count).await;
+    }
+    assert_eq!(origin.hits("/a"), 4);
+    assert!(ask(&fleet[0], "[1]").await.cache_status().hit, "what was fetched since");
+}
+
+#[tokio::test]
+async fn a_purge_by_an_instance_that_never_saw_the_response_removes_what_is_good_for_its_url() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/a", |request| lasting(&request.target).header("no-vary-search", "params"));
+    let fleet = instances(2, &origin, &redis, "key = { no_vary_search = true }").await;
+    let ask = async |proxy: &Proxy, target: &str| proxy.client().get(target).header("host", "h").send().await;
+    ask(&fleet[0], "/a?b=1").await;
+    stored(&fleet[0], 1).await;
+    assert!(ask(&fleet[0], "/a?b=2").await.cache_status().hit);
+    fleet[1].purge(r#"{"url": "http://h/a?b=3", "wait": "5s"}"#).await;
+    assert!(!ask(&fleet[0], "/a?b=2").await.cache_status().hit);
+    // The copy in Redis is refused as well, by both.
+    for proxy in &fleet[1..] {
+        assert!(!ask(proxy, "/a?b=1").await.cache_status().hit);
+    }
+    assert_eq!(origin.hits("/a"), 3);
+}
+
+#[tokio::test]
 async fn damaged_and_foreign_values_are_misses() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v1"));

@@ -1,0 +1,45 @@
+//! Responses that say by `No-Vary-Search` that they are good for other queries than their own.
+
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::key::{Key, KeyBuffer};
+use crate::policy::request::Demand;
+use crate::policy::search::Variance;
+
+use super::Proxy;
+use super::fetch::Fetch;
+use super::hit::LookUp;
+use super::visit::Visit;
+
+impl Proxy {
+    /// What stands under another query of the same meaning, if it can be served as it is, and its key.
+    /// What is to be fetched is fetched by its own query: only the response can tell whether it is
+    /// still good for others.
+    pub(super) fn look_up_equivalent(&self, visit: &Visit, key: &[u8], demand: &Demand) -> Option<(KeyBuffer, LookUp)> {
+        self.l1.equivalents(key).into_iter().find_map(|(place, variance)| {
+            let key = KeyBuffer::from_slice(place.as_bytes());
+            let found = self.look_up(visit, &key, demand);
+            let (LookUp::Fresh(entry)
+            | LookUp::StaleUsable(entry)
+            | LookUp::StaleAccepted(entry)
+            | LookUp::OriginDown(entry)) = &found
+            else {
+                return None;
+            };
+            // What stands there now may be another response than the one that led here.
+            (Variance::of(&entry.content().headers) == Some(variance)).then_some((key, found))
+        })
+    }
+}
+
+impl Fetch {
+    /// Notes where `entry` stands, if it is good for other queries.
+    pub(super) fn learn(&self, key: &Key, entry: &Arc<Entry>) {
+        if self.policy.key.no_vary_search
+            && let Some(variance) = Variance::of(&entry.content().headers)
+        {
+            self.proxy.l1.learn(key, &variance);
+        }
+    }
+}
