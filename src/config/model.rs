@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::key::KeyRules;
 use crate::policy::Rules;
+use crate::policy::coding::Compress;
 use crate::route::Matcher;
 
 /// Everything one instance needs to know.
@@ -146,6 +147,8 @@ pub struct CachePolicy {
     pub max_object_size: u64,
     /// What is fetched for a client that asks for a range.
     pub ranges: RangeFetch,
+    /// Which codings stored bodies are sent in; `None` leaves them as they came.
+    pub compress: Option<Compress>,
     /// Response fields that carry surrogate tags.
     pub tag_headers: Vec<HeaderName>,
 }

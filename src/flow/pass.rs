@@ -18,6 +18,7 @@ use crate::reason::{OriginFault, Outcome, Reason};
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
+use super::coding;
 use super::forward::{OriginHead, strip_connection};
 use super::interim::Audience;
 use super::respond;
@@ -30,7 +31,7 @@ impl Proxy {
     pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
         let status = CacheStatus::new(Outcome::Pass).because(reason);
         let why = Forwarded::by_reason(reason);
-        let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
+        let head = OriginHead::pass(visit).for_route(&route).telling(visit, Audience::Sole);
         let (body, upload) = upload::watch(visit.body.take());
         let began = (self.log.applied(), self.clock.now());
         let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
@@ -39,6 +40,7 @@ impl Proxy {
                 self.learn_from_head(visit, &route, reason, began, &response).await;
                 let status = status.forwarded(why, Some(response.status()));
                 let mut response = respond::direct(&visit.parts, response, status);
+                coding::name_as_held(&visit.parts, &route, &mut response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     tunnel(visit, &mut response);
                 }
