@@ -50,10 +50,12 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Takes note of the registry. Whoever is missing there because it was lost is waited for, but what
-    /// they had applied is no longer known: the records may be others by now.
-    pub(super) fn meet(&mut self, registry: HashMap<String, String>) {
-        let began = self.listed_since;
+    /// Takes note of the registry, which was asked for at `asked` and is so old. Whoever is missing there
+    /// because it was lost is waited for, but what they had applied is no longer known: the records may be
+    /// others by now.
+    pub(super) fn meet(&mut self, registry: HashMap<String, String>, asked: Instant, age: Duration) {
+        let began = Instant::now().checked_sub(age);
+        self.listed_since = began;
         self.known.retain(|id, (instance, seen)| {
             let listed = registry.contains_key(id);
             if !listed && instance.applied != LEFT {
@@ -63,13 +65,8 @@ impl Fleet {
             listed || instance.applied == LEFT || began.is_none_or(|began| *seen < began)
         });
         for (id, report) in registry {
-            self.known.insert(id, (Instance::read(&report), Instant::now()));
+            self.known.insert(id, (Instance::read(&report), asked));
         }
-    }
-
-    /// Notes how old the registry is.
-    pub(super) fn listed_for(&mut self, age: Duration) {
-        self.listed_since = Instant::now().checked_sub(age);
     }
 
     /// Whether the registry is younger than this: not everybody who lives may be in it yet.
@@ -105,17 +102,20 @@ mod tests {
         let span = Duration::from_secs(10);
         let mut fleet = Fleet::default();
         let line = |applied: Seq| format!("1 {applied} 0.1.0 0 0");
-        fleet.meet([("a".to_owned(), line(1)), ("b".to_owned(), line(2)), ("c".to_owned(), line(LEFT))].into());
+        fleet.meet(
+            [("a".to_owned(), line(1)), ("b".to_owned(), line(2)), ("c".to_owned(), line(LEFT))].into(),
+            Instant::now(),
+            span,
+        );
         tokio::time::advance(span / 2).await;
         // Redis has lost it, and began another.
-        fleet.listed_for(Duration::ZERO);
-        fleet.meet(HashMap::from([("b".to_owned(), line(3))]));
+        fleet.meet(HashMap::from([("b".to_owned(), line(3))]), Instant::now(), Duration::ZERO);
         let names = |fleet: &mut Fleet| fleet.present(span).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
         assert_eq!(names(&mut fleet), ["a", "b"]);
         assert_eq!(fleet.present(span)[0].1.applied, 0, "what it has applied is not known");
         tokio::time::advance(span / 2).await;
         assert_eq!(names(&mut fleet), ["b"]);
-        fleet.meet(HashMap::new());
+        fleet.meet(HashMap::new(), Instant::now(), span / 2);
         assert!(names(&mut fleet).is_empty(), "it was in this registry, and is there no more");
     }
 }

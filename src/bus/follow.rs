@@ -206,6 +206,7 @@ impl Shared {
             (rand::random::<u64>() | 1).to_string().into(),
             u8::from(with_registry).to_string().into(),
         ];
+        let asked = Instant::now();
         let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
         let reply: Reply = within(self.member.patience, beat).await?;
         let (id, era, last, sound, registered, age, lines, registry) = reply;
@@ -216,9 +217,7 @@ impl Shared {
         if with_registry {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
             let registry = registry.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-            let mut fleet = self.fleet.lock();
-            fleet.listed_for(Duration::from_millis(age));
-            fleet.meet(registry);
+            self.fleet.lock().meet(registry, asked, Duration::from_millis(age));
         }
         if sound == 1 {
             self.reported.fetch_max(applied, Ordering::Relaxed);

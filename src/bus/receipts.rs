@@ -36,16 +36,17 @@ impl Shared {
     async fn look_around(&self, moment: Instant) -> Result<(), Unreachable> {
         let mut looked = self.looked.lock().await;
         if looked.began.is_none_or(|began| began < moment) {
-            let began = Some(Instant::now());
-            let registry = self.commands.hgetall(self.keys.instances.as_str());
-            let fault = match within(self.member.patience, registry).await {
-                Ok(registry) => {
-                    self.fleet.lock().meet(registry);
+            let began = Instant::now();
+            let keys = vec![self.keys.head.as_str(), &self.keys.instances];
+            let registry = self.registry.evalsha_with_reload(&self.commands, keys, Vec::<&str>::new());
+            let fault = match within::<(u64, HashMap<String, String>)>(self.member.patience, registry).await {
+                Ok((age, registry)) => {
+                    self.fleet.lock().meet(registry, began, Duration::from_millis(age));
                     None
                 }
                 Err(error) => Some(error.to_string()),
             };
-            *looked = LookedAround { began, fault };
+            *looked = LookedAround { began: Some(began), fault };
         }
         match &looked.fault {
             Some(fault) => Err(Error::new(ErrorKind::Unknown, fault.clone()).into()),

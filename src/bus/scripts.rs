@@ -113,3 +113,16 @@ end
 return {id, era, seq, sound and 1 or 0, redis.call('HEXISTS', KEYS[3], ARGV[5]), now - since, records,
         ARGV[12] == '1' and redis.call('HGETALL', KEYS[3]) or {}}
 ";
+
+/// Who takes part, and for how long they have been listed. Both at once: a list that Redis has begun
+/// anew must not be taken for the old one, from which the missing were removed.
+///
+/// KEYS: head, instances.
+/// Returns how old the registry is in milliseconds, and the instances with their states.
+pub(super) const REGISTRY: &str = r"
+local registry = redis.call('HGETALL', KEYS[2])
+local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
+if since == 0 and #registry == 0 then return {0, registry} end
+local time = redis.call('TIME')
+return {time[1] * 1000 + math.floor(time[2] / 1000) - since, registry}
+";

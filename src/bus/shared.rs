@@ -119,6 +119,7 @@ pub struct Shared {
     pub(super) subscriber: Client,
     append: Script,
     pub(super) beat: Script,
+    pub(super) registry: Script,
     pub(super) keys: Keys,
     /// The record that was applied last, as it stands in the stream.
     pub(super) last: Mutex<(Seq, Bytes)>,
@@ -171,6 +172,7 @@ impl Shared {
             subscriber: connections.single(member.patience)?,
             append: script(scripts::APPEND),
             beat: script(scripts::BEAT),
+            registry: script(scripts::REGISTRY),
             keys: Keys::new(&member.prefix),
             last: Mutex::default(),
             sent: Mutex::default(),

@@ -92,6 +92,7 @@ fn route(route: &RouteConfig) -> Value {
 
 fn cache(policy: &CachePolicy) -> Value {
     let mut value = rules(&policy.rules);
+    let compress = policy.compress.as_ref();
     let rest = json!({
         "jitter": policy.jitter,
         "early_refresh": policy.early_refresh,
@@ -103,6 +104,8 @@ fn cache(policy: &CachePolicy) -> Value {
             RangeFetch::AsAsked => "as-asked",
         },
         "post_fills_get": policy.post_fills_get,
+        "compress": compress.map_or_else(Vec::new, |compress| compress.order.iter().map(|c| c.as_str()).collect()),
+        "compress_from": compress.map(|compress| show_size(compress.least)),
         "tag_headers": texts(&policy.tag_headers),
         "key": key(&policy.key),
         "bypass": bypass(&policy.bypass),

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::key::KeyRules;
 use crate::policy::Rules;
+use crate::policy::coding::Compress;
 use crate::route::Matcher;
 
 /// Everything one instance needs to know.
@@ -148,6 +149,8 @@ pub struct CachePolicy {
     pub ranges: RangeFetch,
     /// Whether the response to a POST may answer later GETs of its target (RFC 9110 section 9.3.3).
     pub post_fills_get: bool,
+    /// Which codings stored bodies are sent in; `None` leaves them as they came.
+    pub compress: Option<Compress>,
     /// Response fields that carry surrogate tags.
     pub tag_headers: Vec<HeaderName>,
 }

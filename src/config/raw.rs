@@ -17,6 +17,7 @@ use super::text::{
     RouteHost, RoutePath,
 };
 use super::values::{Bytes, Named, Ratio, Span, Switch, Whole, defaults};
+use crate::policy::coding::Coding;
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -175,6 +176,10 @@ section! {
         ranges: RangeFetch = RangeFetch::Whole,
         /// Whether the response to a POST answers later GETs of its URL, if it says that it is fresh and, by Content-Location, that it is what a GET would bring.
         post_fills_get: bool = false,
+        /// Codings for clients that ask for them: "zstd", "br", "gzip", the preferred first. A stored body is coded once; the origin is asked for none.
+        compress: List<Coding>,
+        /// Size from which stored bodies are coded, up to 32 MiB. Only together with compress.
+        compress_from: Bytes<1, TIB> = Bytes(KIB),
         /// Response fields that carry tags for purges.
         tag_headers: List<HeaderName> = defaults(["surrogate-key", "cache-tag", "xkey"].map(HeaderName::from_static)),
         /// What is part of the key besides scheme, host and path.

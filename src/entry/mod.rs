@@ -1,5 +1,7 @@
 //! A stored response and everything needed to judge it later.
 
+mod coded;
+pub mod coder;
 mod parts;
 
 use std::sync::Arc;
@@ -13,12 +15,15 @@ pub use self::parts::{Joined, Parts};
 pub use crate::bus::Seq;
 use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;
+use crate::policy::coding::{self, Codable};
 use crate::policy::request::Demand;
 use crate::policy::reuse::{self, Reuse};
 use crate::policy::search::NO_VARY_SEARCH;
 use crate::policy::storability::{Lifetimes, Storable};
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
+
+pub use coded::Coded;
 
 /// What the origin sent, as it is stored: without hop-by-hop and framing fields.
 #[derive(Clone, Debug)]
@@ -49,8 +54,8 @@ const NEVER: u64 = u64::MAX;
 /// No version: the entry was not compared with the invalidation table yet.
 const UNCHECKED: u64 = u64::MAX;
 
-/// A stored response. It is immutable but for the three notes at its end, which are hints that
-/// any thread may rewrite at any time.
+/// A stored response. It is immutable but for its coded forms, which are added once each, and the
+/// three notes at its end, which are hints that any thread may rewrite at any time.
 #[derive(Debug)]
 pub struct Entry {
     content: Content,
@@ -61,6 +66,9 @@ pub struct Entry {
     provenance: Provenance,
     /// Whether this instance fetched it, rather than another.
     own: bool,
+    /// Whether its body may be coded, and in which forms it was.
+    codable: Option<Codable>,
+    forms: coded::Forms,
     /// The table version at which the entry was last found valid.
     checked: AtomicU64,
     /// Since when a soft purge makes it stale, in microseconds.
@@ -94,6 +102,8 @@ impl Entry {
         provenance: Provenance,
     ) -> Self {
         Self {
+            codable: coding::codable(content.status, &content.headers),
+            forms: coded::Forms::default(),
             content,
             lifetimes,
             selecting,
@@ -225,11 +235,11 @@ impl Entry {
         self.retry_after.store(moment.as_micros(), Ordering::Relaxed);
     }
 
-    /// Bytes it occupies, overhead included.
+    /// Bytes it occupies, overhead and coded forms included.
     pub fn weight(&self) -> usize {
-        let fields: usize = self.content.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + FIELD_OVERHEAD).sum();
+        let fields = coded::fields_weight(&self.content.headers);
         let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + FIELD_OVERHEAD).sum();
-        size_of::<Self>() + fields + tags + self.content.body.len()
+        size_of::<Self>() + fields + tags + self.content.body.len() + self.forms_weight()
     }
 
     /// The age at which it turned or turns stale.

@@ -109,7 +109,7 @@ impl Fetch {
         let headers = validation::updates(stored, newer);
         match self.verdict(StatusCode::OK, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable)
-                if self.selecting(&storable) == *entry.selecting()
+                if self.selecting(&storable, &headers) == *entry.selecting()
                     && self.tags_of_both(&headers, parts).len() <= MAX_TAGS =>
             {
                 Some(Met::Rest(Arc::clone(parts), headers, Box::new(storable)))

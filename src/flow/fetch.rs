@@ -24,6 +24,7 @@ use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
 
 use super::Proxy;
+use super::coding;
 use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
 use super::forward::{OriginHead, add_date, strip_connection};
@@ -163,6 +164,7 @@ impl Fetch {
             None if conditional && self.request.can_validate() => self.with_parts(self.request.clone()),
             _ => self.request.clone(),
         };
+        let request = if self.is_uncoded() { request.uncoded() } else { request };
         let asked = clock.now();
         let mut response = self.route.origin.send(request.with_content()).await?;
         let received = clock.now();
@@ -262,13 +264,19 @@ impl Fetch {
         if length.is_some_and(|length| length > self.policy.max_object_size) {
             return Err(Reason::TooLarge);
         }
-        let selecting = self.selecting(storable);
+        let selecting = self.selecting(storable, arrived.response.headers());
         let room = self.proxy.l1.has_room(&self.key, &selecting, arrived.received);
         if room { Ok(()) } else { Err(Reason::TooManyVariants) }
     }
 
-    pub(super) fn selecting(&self, storable: &Storable) -> Selecting {
-        Selecting::new(storable.vary.names(), &self.selecting_from)
+    pub(super) fn selecting(&self, storable: &Storable, response: &HeaderMap) -> Selecting {
+        coding::selecting(&self.policy, &storable.vary, response, &self.selecting_from)
+    }
+
+    /// Whether the origin is asked for a response without coding. A response that is for one client alone is not:
+    /// it is not stored, so nobody would code it.
+    fn is_uncoded(&self) -> bool {
+        self.policy.compress.is_some() && self.cause != Cause::Alone
     }
 
     /// The response is not to be shared: marks the URL, frees the followers, serves the client.

@@ -14,10 +14,11 @@ use crate::l1::Stored;
 use crate::policy::ranges::{Carried, ContentRange, RangeSpec};
 use crate::policy::request::Demand;
 use crate::policy::storability::{ResponseVerdict, Storable};
-use crate::policy::vary::{Selecting, Vary};
+use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
 use crate::reason::Reason;
 
+use super::coding;
 use super::fetch::{Arrived, Direct, Fetch, Fetched};
 use super::flight::{Filling, Head, Leader};
 use super::share::{Pumped, READ_AHEAD, share};
@@ -123,7 +124,7 @@ impl Fetch {
         };
         let provenance = self.provenance(&leader, arrived);
         // As with a whole, the 304 may say that the response varies on something else than was known.
-        let selecting = Selecting::new(Vary::of(&headers).names(), &self.selecting_from);
+        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {
             status: StatusCode::PARTIAL_CONTENT,
             headers,

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONNECTION, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::{Method, Request, Uri};
@@ -14,10 +14,11 @@ use http::{Method, Request, Uri};
 use crate::entry::Entry;
 use crate::key::Key;
 use crate::origin::{OnInterim, RequestBody};
-use crate::policy::{fields, validation};
+use crate::policy::{coding, fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
 use super::parts::Asked;
+use super::site::Route;
 use super::visit::Visit;
 
 /// Fields by which one client would shape the response that others get (RFC 9110 sections 13 and 14).
@@ -110,6 +111,20 @@ impl OriginHead {
             self.headers.insert(RANGE, asked.spec.to_value());
             self.headers.extend(asked.if_range.clone().map(|condition| (IF_RANGE, condition)));
         }
+        self
+    }
+
+    /// The origin gave the stored form its entity tag, and does not know those that a route has made of it.
+    pub(super) fn for_route(mut self, route: &Route) -> Self {
+        if route.compress().is_some() {
+            coding::restore_tags(&mut self.headers);
+        }
+        self
+    }
+
+    /// Asks the origin for a response without coding: one form that all others are made of.
+    pub(super) fn uncoded(mut self) -> Self {
+        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
+use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::{Method, Response, StatusCode};
 
 use crate::bus::{Pattern, Seq};
@@ -11,11 +11,11 @@ use crate::config::CachePolicy;
 use crate::entry::{Content, Entry, Parts, Provenance};
 use crate::key::{self, Key, MethodClass};
 use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
-use crate::policy::vary::Selecting;
 use crate::policy::{fields, tags, validation};
 use crate::reason::Reason;
 
 use super::Proxy;
+use super::coding;
 use super::site::Route;
 use super::visit::Visit;
 
@@ -52,7 +52,10 @@ impl Proxy {
         let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
         let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
         let content = stored.content();
-        if content.status != StatusCode::OK {
+        // Where we code, the client's own codings are no business of the stored form.
+        let coded = |fields: &HeaderMap| fields.contains_key(CONTENT_ENCODING);
+        let in_another_form = policy.compress.is_some() && coded(response.headers()) != coded(&content.headers);
+        if content.status != StatusCode::OK || in_another_form {
             return;
         }
         if !validation::head_agrees(&content.headers, content.body.len() as u64, response.headers()) {
@@ -88,9 +91,11 @@ impl Proxy {
         let ResponseVerdict::Storable(storable) = judge_response(&policy.rules, &exchange) else { return None };
         let tags = tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
         fields::prepare_stored(&mut headers, &storable);
-        let selecting = Selecting::new(storable.vary.names(), &visit.parts.headers);
+        let selecting = coding::selecting(policy, &storable.vary, &headers, &visit.parts.headers);
         let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };
         let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
-        Some(Entry::new(storable, content, selecting, tags, stored.route().into(), provenance))
+        let entry = Entry::new(storable, content, selecting, tags, stored.route().into(), provenance);
+        entry.inherit_forms(stored);
+        Some(entry)
     }
 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::Entry;
-use crate::key::KeyBuffer;
+use crate::key::{Key, KeyBuffer};
 use crate::l1::Slot;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
@@ -17,6 +17,7 @@ use crate::reason::Outcome;
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{self, Forwarded};
+use super::coding::{self, Form};
 use super::parts::PartHit;
 use super::respond;
 use super::site::Route;
@@ -126,7 +127,7 @@ impl Proxy {
     }
 
     /// What L1 holds now for these request fields, if it is fresh.
-    pub(super) fn find_fresh(&self, key: &crate::key::Key, headers: &HeaderMap, demand: &Demand) -> Option<Arc<Entry>> {
+    pub(super) fn find_fresh(&self, key: &Key, headers: &HeaderMap, demand: &Demand) -> Option<Arc<Entry>> {
         let slot = self.l1.find(key.as_bytes())?;
         let entry = slot.select(headers)?;
         let now = self.clock.now();
@@ -136,11 +137,41 @@ impl Proxy {
         fresh.then(|| Arc::clone(entry))
     }
 
+    /// Answers from L1, and has the form made that the client would rather have had.
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        visit: &Visit,
+        route: Arc<Route>,
+        key: &KeyBuffer,
+        entry: &Arc<Entry>,
+        outcome: Outcome,
+    ) -> Answer {
+        let form = coding::stored(&visit.parts, &route, entry);
+        if let Form::Plain(_, Some(wanted)) = form {
+            self.code(&route, || Key::new(key), entry, wanted);
+        }
+        Self::show_stored(visit, route, entry, &form, visit.started, outcome)
+    }
+
     /// Answers from the store.
     pub(super) fn hit(visit: &Visit, route: Arc<Route>, entry: &Entry, now: Moment, outcome: Outcome) -> Answer {
+        let form = coding::stored(&visit.parts, &route, entry);
+        Self::show_stored(visit, route, entry, &form, now, outcome)
+    }
+
+    fn show_stored(
+        visit: &Visit,
+        route: Arc<Route>,
+        entry: &Entry,
+        form: &Form<'_>,
+        now: Moment,
+        outcome: Outcome,
+    ) -> Answer {
         let age = entry.age(now);
         let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
-        Answer::new(respond::stored(&visit.parts, entry, age, status), outcome, Some(route))
+        let response = respond::stored(&visit.parts, entry, form, age, status);
+        form.count(&route, entry, &response);
+        Answer::new(response, outcome, Some(route))
     }
 
     /// XFetch (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention,

@@ -19,6 +19,7 @@ use crate::reason::{OriginFault, Outcome, Reason};
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
+use super::coding;
 use super::fetch::{Cause, Direct, Fetch};
 use super::fill::Miss;
 use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
@@ -102,7 +103,7 @@ impl Proxy {
         let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause, scope };
         // The client's conditions stay: whatever they shape is not storable, and most clients of an
         // uncacheable URL are better served by a 304.
-        let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers);
+        let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers).for_route(&route);
         self.lead_unjoined(visit, &route, &miss, request).await
     }
 
@@ -144,7 +145,8 @@ impl Proxy {
         }
         let status =
             CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
-        let response = respond::direct(&visit.parts, response, status);
+        let mut response = respond::direct(&visit.parts, response, status);
+        coding::name_as_held(&visit.parts, route, &mut response);
         Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
     }
 
@@ -181,7 +183,8 @@ impl Proxy {
             status = status.because(reason);
         }
         let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
-        let mut response = respond::arriving(&visit.parts, head, body, age, status.value());
+        let form = coding::arriving(&visit.parts, route, head);
+        let mut response = respond::arriving(&visit.parts, head, &form, body, age, status.value());
         if role == Role::Leader {
             respond::add_cookies(&mut response, &head.cookies);
         }
@@ -205,7 +208,8 @@ impl Proxy {
         let (outcome, response) = match usable {
             Some(entry) => {
                 let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
-                let shown = respond::stored(&visit.parts, entry, entry.age(now), status.value());
+                let form = coding::stored(&visit.parts, route, entry);
+                let shown = respond::stored(&visit.parts, entry, &form, entry.age(now), status.value());
                 (Outcome::StaleIfError, shown)
             }
             None if let Some(hit) = self.part_to_stand_in(visit, miss) => {

@@ -10,6 +10,7 @@ mod admission;
 mod answer;
 mod body;
 mod cache_status;
+mod coding;
 mod complete;
 mod content;
 mod fetch;
@@ -91,6 +92,8 @@ pub struct Proxy {
     invalidation_wait: Duration,
     remote: Box<dyn Remote>,
     refreshes: Arc<Semaphore>,
+    /// One permit for each body that may be coded at the same time.
+    coders: Arc<Semaphore>,
     hit_for_miss_ttl: Duration,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -116,6 +119,7 @@ impl Proxy {
             invalidation_wait: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
             remote,
             refreshes: Arc::new(Semaphore::new(config.cache.max_refreshes)),
+            coders: Arc::new(Semaphore::new(coders())),
             hit_for_miss_ttl: config.cache.hit_for_miss_ttl,
             clock,
             metrics,
@@ -168,14 +172,14 @@ impl Proxy {
                 if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
                     self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
                 }
-                Self::hit(visit, route, &entry, now, Outcome::Hit)
+                self.serve(visit, route, &key, &entry, Outcome::Hit)
             }
             LookUp::StaleUsable(entry) => {
                 self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
-                Self::hit(visit, route, &entry, now, Outcome::StaleWhileRevalidate)
+                self.serve(visit, route, &key, &entry, Outcome::StaleWhileRevalidate)
             }
-            LookUp::StaleAccepted(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleAccepted),
-            LookUp::OriginDown(entry) => Self::hit(visit, route, &entry, now, Outcome::StaleIfError),
+            LookUp::StaleAccepted(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleAccepted),
+            LookUp::OriginDown(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleIfError),
             LookUp::Part(hit) => {
                 if hit.outcome == Outcome::StaleWhileRevalidate {
                     self.refresh_parts(visit, &route, &policy, &Key::new(&key), &hit.parts);
@@ -197,6 +201,11 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Bodies that are coded at the same time: half of the cores go on serving, whatever arrives.
+fn coders() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// The proxy as the listener sees it.

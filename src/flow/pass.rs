@@ -18,6 +18,7 @@ use crate::reason::{OriginFault, Outcome, Reason};
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
+use super::coding;
 use super::forward::{OriginHead, strip_connection};
 use super::interim::Audience;
 use super::posted::{Fill, Posted};
@@ -119,7 +120,7 @@ impl Proxy {
 
 /// The origin's response to the client's own request, or the answer for want of one.
 async fn ask(visit: &mut Visit, route: &Arc<Route>, reason: Reason) -> Result<Response<ResponseBody>, Answer> {
-    let head = OriginHead::pass(visit).telling(visit, Audience::Sole);
+    let head = OriginHead::pass(visit).for_route(route).telling(visit, Audience::Sole);
     let (body, upload) = upload::watch(visit.body.take());
     let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
     exchange(route, request).await.map_err(|fault| {
@@ -141,6 +142,7 @@ fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, response: Res
     let status = CacheStatus::new(Outcome::Pass).because(reason);
     let status = status.forwarded(Forwarded::by_reason(reason), Some(response.status()));
     let mut response = respond::direct(&visit.parts, response, status);
+    coding::name_as_held(&visit.parts, &route, &mut response);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tunnel(visit, &mut response);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
+use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
@@ -23,6 +23,7 @@ use crate::reason::Reason;
 
 use super::Proxy;
 use super::body::Body;
+use super::coding;
 use super::forward;
 use super::respond;
 use super::site::Route;
@@ -86,7 +87,9 @@ impl Posted {
         // So that a client does not wait for a body of which nobody knows how long it takes.
         let length = response.body().size_hint().exact()?;
         let fits = length <= self.policy.max_object_size;
-        if !fits || !invalidation::names_itself(target.scheme, target.host, path_and_query(visit), headers) {
+        // Where we code, a GET would be asked for without coding.
+        let coded = self.policy.compress.is_some() && headers.contains_key(CONTENT_ENCODING);
+        if !fits || coded || !invalidation::names_itself(target.scheme, target.host, path_and_query(visit), headers) {
             return None;
         }
         let received = proxy.clock.now();
@@ -110,7 +113,7 @@ impl Posted {
         forward::add_date(&mut headers, proxy.clock.wall());
         fields::prepare_stored(&mut headers, &storable);
         respond::add_via(&mut headers);
-        let selecting = Selecting::new(storable.vary.names(), &visit.parts.headers);
+        let selecting = coding::selecting(&self.policy, &storable.vary, &headers, &visit.parts.headers);
         let status = response.status();
         Some(Fill { posted: self, storable, status, headers, selecting, tags, received, valid_at })
     }

@@ -16,12 +16,13 @@ use crate::entry::Entry;
 use crate::listener::Fault;
 use crate::origin::ResponseBody;
 use crate::policy::ranges::ContentRange;
-use crate::policy::storability;
 use crate::policy::validation::{self, Precondition};
+use crate::policy::{coding, storability};
 use crate::reason::OriginFault;
 
 use super::body::Body;
 use super::cache_status::{CACHE_STATUS, CacheStatus};
+use super::coding::Form;
 use super::flight::Head;
 use super::partial;
 
@@ -69,16 +70,27 @@ impl Bulk {
 }
 
 /// Answers from a stored entry.
-pub(super) fn stored(request: &Parts, entry: &Entry, age: Duration, status: HeaderValue) -> Response<Body> {
+pub(super) fn stored(
+    request: &Parts,
+    entry: &Entry,
+    form: &Form<'_>,
+    age: Duration,
+    status: HeaderValue,
+) -> Response<Body> {
     let content = entry.content();
-    let body = Bulk::Whole(content.body.clone());
-    represent(request, Representation { status: content.status, headers: &content.headers, age, body }, status)
+    let (headers, body) = match form {
+        Form::Coded(_, coded) => (&coded.headers, &coded.body),
+        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.headers, &content.body),
+    };
+    let body = Bulk::Whole(body.clone());
+    represent(request, form, Representation { status: content.status, headers, age, body }, status)
 }
 
 /// Answers from a fetch that is under way.
 pub(super) fn arriving(
     request: &Parts,
     head: &Head,
+    form: &Form<'_>,
     reader: Reader,
     age: Duration,
     status: HeaderValue,
@@ -88,20 +100,25 @@ pub(super) fn arriving(
         return slice(request, Slice { headers: &head.headers, age, part, body }, status);
     }
     let body = Bulk::Arriving(reader, head.length);
-    represent(request, Representation { status: head.status, headers: &head.headers, age, body }, status)
+    represent(request, form, Representation { status: head.status, headers: &head.headers, age, body }, status)
 }
 
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
-fn represent(request: &Parts, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
+fn represent(request: &Parts, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
     let age = shown.age;
-    let response = match validation::evaluate_conditional(&request.headers, shown.status, shown.headers) {
-        Precondition::NotModified => not_modified(shown.headers),
+    let headers = if let Form::Held(fields) = form { fields } else { shown.headers };
+    let mut response = match validation::evaluate_conditional(&request.headers, shown.status, headers) {
+        Precondition::NotModified => not_modified(headers),
         Precondition::Proceed if request.method == Method::HEAD => head_only(&shown),
+        Precondition::Proceed if matches!(form, Form::Coded(..)) => whole(shown),
         Precondition::Proceed => match partial::requested(request, &shown) {
             Some(part) => partial::respond(part, shown),
             None => whole(shown),
         },
     };
+    if let Form::Plain(codable, _) = form {
+        coding::say_so(response.headers_mut(), *codable);
+    }
     signed(response, age, cache_status)
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::entry::{self, Entry};
 use crate::policy::storability::ResponseVerdict;
-use crate::policy::vary::{Selecting, Vary};
+use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
 
+use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched};
 use super::flight::{Head, Leader};
 use super::share::share;
@@ -24,7 +25,7 @@ impl Fetch {
         };
         let provenance = self.provenance(&leader, arrived);
         // The 304 may say that the response varies on something else than was known.
-        let selecting = Selecting::new(Vary::of(&headers).names(), &self.selecting_from);
+        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {
             status: content.status,
             tags: self.tags(&headers),
@@ -43,7 +44,10 @@ impl Fetch {
         let landing = share(leader, Arc::clone(&head), content.body.clone());
         match judged {
             Ok(storable) => {
-                let kept = self.keep(self.entry(storable, &head, content.body.clone(), provenance));
+                let entry = self.entry(storable, &head, content.body.clone(), provenance);
+                // The body stays, and so does what was made of it.
+                entry.inherit_forms(stored);
+                let kept = self.keep(entry);
                 if selecting.names() != stored.selecting().names() {
                     // Or it would go on answering requests that the new names tell apart.
                     self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, &raw const **stored));

@@ -15,9 +15,10 @@ use crate::origin::ResponseBody;
 use crate::policy::fields;
 use crate::policy::storability::Storable;
 use crate::policy::tags::{self, Tag};
-use crate::policy::vary::{Selecting, Vary};
+use crate::policy::vary::Vary;
 use crate::reason::Reason;
 
+use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
 use super::flight::{Filling, Head, Landing, Leader};
 use super::respond;
@@ -79,13 +80,14 @@ impl Fetch {
         let tags = self.tags(&parts.headers);
         let cookies = fields::prepare_stored(&mut parts.headers, storable);
         respond::add_via(&mut parts.headers);
+        let selecting = self.selecting(storable, &parts.headers);
         Head {
             status: parts.status,
             headers: std::mem::take(&mut parts.headers),
             cookies,
             length: body.size_hint().exact(),
             part: None,
-            selecting: self.selecting(storable),
+            selecting,
             tags,
             initial_age: storable.lifetimes.initial_age,
             received: provenance.received,
@@ -163,6 +165,9 @@ impl Fetch {
         drop(landing);
         match kept {
             Ok(entry) => {
+                if let Some(old) = &self.stored {
+                    self.proxy.code_again(&self.route, &self.key, old, &entry);
+                }
                 let lease = self.lease.lock().take();
                 if let Some(lease) = lease {
                     let born = self.proxy.log.common(entry.born());
@@ -183,6 +188,9 @@ impl Fetch {
     pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
         let now = self.proxy.clock.now();
         let _ = self.proxy.l1.store(&self.key, entry, now);
+        if let Some(old) = &self.stored {
+            self.proxy.code_again(&self.route, &self.key, old, entry);
+        }
         self.learn(&self.key, entry);
         let content = entry.content();
         let head = Head {
@@ -211,7 +219,8 @@ impl Fetch {
         let Arrived { response, received, .. } = arrived;
         let (mut parts, body) = response.into_parts();
         // Those who wait with other selecting fields look for an answer of their own.
-        let selecting = Selecting::new(Vary::of(&parts.headers).names(), &self.selecting_from);
+        let vary = Vary::of(&parts.headers);
+        let selecting = coding::selecting(&self.policy, &vary, &parts.headers, &self.selecting_from);
         respond::add_via(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRAILER);

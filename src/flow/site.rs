@@ -10,8 +10,9 @@ use ipnet::IpNet;
 use crate::clock::Clock;
 use crate::config::{CachePolicy, Config, OriginConfig, RouteConfig};
 use crate::origin::Origin;
+use crate::policy::coding::Compress;
 use crate::route::Matcher;
-use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::metrics::{CodingMetrics, Metrics, RouteMetrics};
 
 /// One route, ready to serve.
 pub struct Route {
@@ -24,6 +25,8 @@ pub struct Route {
     pub cache: Option<Arc<CachePolicy>>,
     /// Its metric handles.
     pub metrics: RouteMetrics,
+    /// Those of its codings, indexed by `Coding as usize`; none unless it codes.
+    pub coding: Vec<CodingMetrics>,
 }
 
 /// Everything that one version of the configuration says about requests.
@@ -92,6 +95,11 @@ impl Site {
 }
 
 impl Route {
+    /// What it codes, if it does.
+    pub fn compress(&self) -> Option<&Compress> {
+        self.cache.as_ref()?.compress.as_ref()
+    }
+
     /// `None` only if the configuration was not validated: an origin is missing.
     fn new(
         config: &RouteConfig,
@@ -99,12 +107,14 @@ impl Route {
         metrics: &Metrics,
     ) -> Option<Self> {
         let (_, origin) = origins.get(&config.origin.name)?;
+        let codes = config.cache.as_ref().is_some_and(|policy| policy.compress.is_some());
         Some(Self {
             name: Arc::clone(&config.name),
             matcher: config.matcher.clone(),
             origin: Arc::clone(origin),
             cache: config.cache.clone(),
             metrics: metrics.route(&config.name),
+            coding: if codes { metrics.coding(&config.name) } else { Vec::new() },
         })
     }
 }

@@ -6,6 +6,7 @@ mod slot;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::ops::compute::{CompResult, Op};
 use moka::sync::Cache;
@@ -13,6 +14,7 @@ use moka::sync::Cache;
 use crate::clock::Moment;
 use crate::entry::{Entry, Parts};
 use crate::key::Key;
+use crate::policy::coding::Coding;
 use crate::policy::search::Variance;
 use crate::policy::vary::Selecting;
 use crate::telemetry::metrics::L1Metrics;
@@ -148,6 +150,24 @@ impl L1 {
         });
     }
 
+    /// Hangs a coded body on an entry, if that is still stored and there is room. moka weighs a slot when it is put in,
+    /// so the slot is put in once more; both happen under the lock of the key, so no weight is ever out of date.
+    pub fn attach(&self, key: &Key, entry: &Arc<Entry>, coding: Coding, body: Bytes, now: Moment) -> bool {
+        let mut attached = false;
+        self.cache.entry_by_ref(key).and_compute_with(|old| {
+            let Some(slot) = old.map(moka::Entry::into_value) else { return Op::Nop };
+            // A slot that outgrew the whole of L1 would be evicted, original and all.
+            let fits = (slot.weight() + body.len()) as u64 <= self.bounds.max_bytes / 2;
+            if !fits || !slot.entries().iter().any(|kept| Arc::ptr_eq(kept, entry)) {
+                return Op::Nop;
+            }
+            entry.attach(coding, body);
+            attached = true;
+            Op::Put(Arc::new(slot.renewed(now)))
+        });
+        attached
+    }
+
     /// Drops the entries of one key for which `keep` is false.
     pub fn retain(&self, key: &Key, now: Moment, keep: impl Fn(&Entry) -> bool) {
         let result = self.cache.entry_by_ref(key).and_compute_with(|old| {
@@ -201,5 +221,73 @@ impl moka::Expiry<Key, Arc<Slot>> for slot::Usefulness {
         _left: Option<Duration>,
     ) -> Option<Duration> {
         Some(slot.useful_for())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot::tests::{at, dated};
+    use super::*;
+    use crate::key::MethodClass;
+    use crate::telemetry::metrics::Metrics;
+
+    const MAX_BYTES: u64 = 100_000;
+
+    fn l1() -> (L1, Key) {
+        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: MAX_BYTES, max_variants: 2 };
+        (L1::new(bounds, &Metrics::new().unwrap().l1), Key::of_url("http://h/a", MethodClass::Get))
+    }
+
+    fn body(length: usize) -> Bytes {
+        vec![0; length].into()
+    }
+
+    #[test]
+    fn a_coded_body_is_weighed_from_the_moment_it_is_there() {
+        let (l1, key) = l1();
+        let (first, second) = (dated("x-a", 36, 1), dated("x-b", 37, 1));
+        for entry in [&first, &second] {
+            l1.store(&key, entry, at(1));
+        }
+        let before = l1.size().1;
+        assert!(l1.attach(&key, &first, Coding::Gzip, body(20_000), at(2)));
+        let after = l1.size().1;
+        assert!((before + 20_000..before + 21_000).contains(&after), "{before} {after}");
+        assert_eq!(l1.find(key.as_bytes()).unwrap().entries().len(), 2, "its neighbour stays");
+        l1.retain(&key, at(3), |entry| !std::ptr::eq(entry, &raw const *first));
+        assert!(l1.size().1 < before, "it goes with its entry");
+    }
+
+    #[test]
+    fn a_form_is_begun_by_one_alone_unless_that_one_puts_it_off() {
+        let entry = dated("x-a", 36, 1);
+        assert!(entry.begin_coding(Coding::Gzip) && !entry.begin_coding(Coding::Gzip));
+        assert!(entry.begin_coding(Coding::Brotli), "each coding by itself");
+        entry.put_off_coding(Coding::Gzip);
+        assert!(entry.begin_coding(Coding::Gzip) && !entry.begin_coding(Coding::Brotli));
+        entry.attach(Coding::Zstd, body(1));
+        assert!(!entry.begin_coding(Coding::Zstd), "it is there");
+    }
+
+    #[test]
+    fn nothing_is_hung_on_an_entry_that_is_no_longer_stored() {
+        let (l1, key) = l1();
+        let (old, new) = (dated("x-a", 36, 1), dated("x-a", 37, 1));
+        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1), at(1)), "never stored");
+        l1.store(&key, &old, at(1));
+        l1.store(&key, &new, at(1));
+        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1), at(1)), "replaced");
+        assert!(old.coded(Coding::Gzip).is_none() && new.coded(Coding::Gzip).is_none());
+    }
+
+    #[test]
+    fn a_slot_does_not_outgrow_l1_by_its_forms() {
+        let (l1, key) = l1();
+        let entry = dated("x-a", 36, 1);
+        l1.store(&key, &entry, at(1));
+        let most = usize::try_from(MAX_BYTES / 2).unwrap();
+        assert!(!l1.attach(&key, &entry, Coding::Gzip, body(most), at(1)));
+        assert!(l1.attach(&key, &entry, Coding::Gzip, body(most / 2), at(1)));
+        assert!(!l1.attach(&key, &entry, Coding::Brotli, body(most / 2), at(1)), "both forms count");
     }
 }

@@ -129,12 +129,20 @@ impl Slot {
         Self { variants, parts, marker, useful_for }
     }
 
+    /// The same anew, for what has changed inside its entries.
+    pub(super) fn renewed(&self, now: Moment) -> Self {
+        Self::new(self.variants.clone(), self.parts.clone(), self.marker, now)
+    }
+
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
-    /// the most recent in the language that it likes best.
+    /// the most recent in the language that it likes best, or in a coding that it likes as well as any.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
         let matching = self.variants.iter().find(|entry| entry.selecting().matches(request));
-        let speaking = |entry: &&Arc<Entry>| entry.selecting().speaks(&entry.content().headers, request);
-        matching.or_else(|| self.variants.iter().find(speaking))
+        let negotiated = |entry: &&Arc<Entry>| {
+            let (selecting, response) = (entry.selecting(), &entry.content().headers);
+            selecting.speaks(response, request) || selecting.unpacks(response, request)
+        };
+        matching.or_else(|| self.variants.iter().find(negotiated))
     }
 
     /// The parts of the variant that matches the request.
@@ -179,7 +187,7 @@ fn made(entry: &Entry) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
@@ -192,13 +200,14 @@ mod tests {
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const ARRIVAL: Duration = Duration::from_secs(784_111_777);
 
-    fn at(second: u64) -> Moment {
+    pub(in crate::l1) fn at(second: u64) -> Moment {
         Moment::from_micros(second * 1_000_000)
     }
 
     /// A response that is fresh for a minute, selected by this field, dated this second of that minute.
-    fn dated(field: &'static str, second: u32, received: u64) -> Arc<Entry> {
+    pub(in crate::l1) fn dated(field: &'static str, second: u32, received: u64) -> Arc<Entry> {
         let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/plain"));
         headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
         headers.insert("vary", HeaderValue::from_static(field));
         let date = format!("Sun, 06 Nov 1994 08:49:{second:02} GMT");

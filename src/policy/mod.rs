@@ -1,6 +1,7 @@
 //! RFC 9111 and its relatives as pure decisions: no I/O, no clock, no random numbers.
 
 pub mod age;
+pub mod coding;
 pub mod directives;
 pub mod fields;
 pub mod freshness;

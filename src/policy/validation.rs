@@ -111,7 +111,7 @@ fn modified_since(request: &HeaderMap, stored: &HeaderMap) -> bool {
 }
 
 /// The members of a list of entity tags; a comma inside quotes belongs to the tag.
-fn entity_tags(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn entity_tags(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     let members = field.split(move |&b| {
         quoted ^= b == b'"';
@@ -121,7 +121,7 @@ fn entity_tags(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// An entity tag without its weakness mark: what weak comparison compares (RFC 9110 section 8.8.3.2).
-fn opaque(tag: &[u8]) -> &[u8] {
+pub(super) fn opaque(tag: &[u8]) -> &[u8] {
     tag.trim_ascii().strip_prefix(b"W/").unwrap_or(tag.trim_ascii())
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap, HeaderName, VARY};
 use smallvec::SmallVec;
 
+use super::coding::{self, Accepted};
 use super::fields::members;
 
 /// What a response varies on.
@@ -75,6 +76,14 @@ impl Selecting {
         self.names.contains(&ACCEPT_LANGUAGE)
             && favourite(request).is_some_and(|range| covers(&range, language))
             && self.fields().all(|(name, stored)| *name == ACCEPT_LANGUAGE || same(name, stored, request))
+    }
+
+    /// Whether the stored response is in a coding that another request likes no less than any other, and matches in
+    /// every other selecting field. RFC 9110 section 12.5.3 leaves the choice among those to the server.
+    pub fn unpacks(&self, response: &HeaderMap, request: &HeaderMap) -> bool {
+        self.names.contains(&ACCEPT_ENCODING)
+            && coding::only_coding(response).is_some_and(|coding| Accepted::of(request).favours(coding))
+            && self.fields().all(|(name, stored)| *name == ACCEPT_ENCODING || same(name, stored, request))
     }
 
     /// The fields.
@@ -257,6 +266,28 @@ mod tests {
         assert_eq!(there, here);
         assert_eq!(there.names(), names);
         assert!(there.matches(&request) && !there.matches(&map(&[("x-b", "1")])));
+    }
+
+    #[test]
+    fn a_response_in_a_coding_that_is_liked_as_well_as_any_is_selected_and_no_other() {
+        let names = [ACCEPT_ENCODING, HeaderName::from_static("foo")];
+        let stored = Selecting::new(&names, &map(&[("accept-encoding", "gzip, br"), ("foo", "1")]));
+        let gzipped = map(&[("content-encoding", "gzip")]);
+        let ask = |value| map(&[("accept-encoding", value), ("foo", "1")]);
+        for accepting in ["gzip", "x-gzip", "br, gzip, zstd", "gzip;q=0.5, br;q=0.4", "identity;q=0.1, gzip;q=0.1", "*"]
+        {
+            assert!(stored.unpacks(&gzipped, &ask(accepting)), "{accepting}");
+        }
+        for other in ["", "br", "gzip;q=0", "gzip;q=0.5, br", "identity, gzip;q=0.9", "*;q=0", "gzip;q=nan"] {
+            assert!(!stored.unpacks(&gzipped, &ask(other)), "{other}");
+        }
+        assert!(!stored.unpacks(&gzipped, &map(&[("foo", "1")])), "a request that does not say");
+        for response in [&[][..], &[("content-encoding", "gzip, br")], &[("content-encoding", "deflate")]] {
+            assert!(!stored.unpacks(&map(response), &ask("gzip, br, deflate")), "{response:?}");
+        }
+        assert!(!stored.unpacks(&gzipped, &map(&[("accept-encoding", "gzip"), ("foo", "2")])), "another field differs");
+        let plain = Selecting::new(&names[1..], &map(&[("foo", "1")]));
+        assert!(!plain.unpacks(&gzipped, &ask("gzip")), "it does not vary on codings");
     }
 
     #[test]

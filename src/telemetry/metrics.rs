@@ -1,6 +1,7 @@
 //! Metric handles, resolved once when a route or origin is set up, so that counting a request
 //! costs one atomic addition and no look-up by label.
 
+mod coding;
 mod registrar;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,8 @@ mod tests;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
+use coding::CodingFamilies;
+pub use coding::CodingMetrics;
 use registrar::Registrar;
 
 use crate::reason::{OriginFault, Outcome, Reason};
@@ -63,6 +66,7 @@ struct Families {
     origin_latency: HistogramVec,
     origin_in_flight: IntGaugeVec,
     origin_queued: IntGaugeVec,
+    coding: CodingFamilies,
 }
 
 /// Client connections.
@@ -328,6 +332,11 @@ impl Metrics {
         }
     }
 
+    /// The handles of a route that codes, indexed by `Coding as usize`.
+    pub fn coding(&self, route: &str) -> Vec<CodingMetrics> {
+        self.families.coding.of(route)
+    }
+
     /// The handles of an origin.
     pub fn origin(&self, name: &str) -> OriginMetrics {
         let f = &self.families;
@@ -381,6 +390,7 @@ impl Families {
                 "Requests waiting for an origin connection.",
                 &["origin"],
             )?,
+            coding: CodingFamilies::register(r)?,
         })
     }
 }

@@ -382,6 +382,41 @@ origin = "a"
         r#"millpond.toml:6:26: routes[0].cache.tag_headers[0]: "a b" is not the name of a header field; write for example "accept-language""#,
     ),
     (
+        r#"$SOUNDcache = { compress = ["gzip", "brotli"], compress_from = "1KiB" }
+"#,
+        r#"millpond.toml:6:31: routes[0].cache.compress[1]: "brotli" is unknown; write "gzip" or "br" or "zstd""#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = ["gzp"], compress_from = "1KiB" }
+"#,
+        r#"millpond.toml:6:23: routes[0].cache.compress[0]: "gzp" is unknown; did you mean "gzip"?"#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = "gzip" }
+"#,
+        r#"millpond.toml:6:22: routes[0].cache.compress: expected a list, found the text "gzip"; for example ["gzip"]"#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = ["gzip", "br", "gzip"] }
+"#,
+        r#"millpond.toml:6:37: routes[0].cache.compress[2]: "gzip" is listed twice; remove one of them; the first is the preferred one"#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = [], compress_from = "2KiB" }
+"#,
+        r#"millpond.toml:6:26: routes[0].cache.compress_from has no effect without routes[0].cache.compress; add for example compress = ["gzip"]"#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = ["gzip"], compress_from = "0B" }
+"#,
+        r#"millpond.toml:6:48: routes[0].cache.compress_from: "0B" is out of range; write a value from "1B" to "1TiB""#,
+    ),
+    (
+        r#"$SOUNDcache = { compress = ["gzip"], key = { headers = ["Accept-Encoding"] } }
+"#,
+        r#"millpond.toml:6:51: routes[0].cache.key.headers[0]: "accept-encoding" stores each response once per coding; remove it; with compress one stored response serves every client"#,
+    ),
+    (
         r#"$SOUNDcache = { key = { headers = ["Authorization"] } }
 "#,
         r#"millpond.toml:6:30: routes[0].cache.key.headers[0]: "authorization" holds credentials; name it in bypass.headers to pass such requests; they are not shared"#,

@@ -2,6 +2,7 @@
 
 mod broken_parts;
 mod by_body;
+mod codings;
 mod interim;
 mod parts;
 mod ranges;

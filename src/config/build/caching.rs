@@ -13,6 +13,7 @@ use crate::config::text::{NamePattern, Preset};
 use crate::config::values::Switch;
 use crate::key::{KeyRules, QueryRule};
 use crate::policy::Rules;
+use crate::policy::coding::{Coding, Compress};
 use crate::route::PathPattern;
 
 /// What the cache section of a route amounts to: nothing written means caching as RFC 9111 says,
@@ -43,6 +44,7 @@ pub(super) fn policy(
         max_object_size: max_object_size(raw, store, faults),
         ranges: raw.ranges.value,
         post_fills_get: raw.post_fills_get.value,
+        compress: compress(raw, faults),
         tag_headers: raw.tag_headers.value.iter().map(|name| name.value.clone()).collect(),
     })
 }
@@ -103,6 +105,33 @@ fn max_object_size(raw: &raw::Cache, store: &raw::CacheStore, faults: &mut Colle
         );
     }
     size.min(room)
+}
+
+/// What is coded, if anything is.
+fn compress(raw: &raw::Cache, faults: &mut Collector<'_>) -> Option<Compress> {
+    let mut order: Vec<Coding> = Vec::new();
+    for found in raw.compress.iter().flat_map(|list| &list.value) {
+        if order.contains(&found.value) {
+            let message = format!("{}: {:?} is listed twice", found.place.path, found.value.as_str());
+            faults.add(found.place.value, message, "remove one of them; the first is the preferred one");
+        } else {
+            order.push(found.value);
+        }
+    }
+    if order.is_empty() {
+        let sound = raw.compress.as_ref().is_none_or(|list| list.sound);
+        if let (Some(place), true) = (&raw.compress_from.given, sound) {
+            let message = format!("{} has no effect without {}.compress", place.path, raw.place.path);
+            faults.add(place.key, message, "add for example compress = [\"gzip\"]");
+        }
+        return None;
+    }
+    let coding_keyed = |name: &&Found<HeaderName>| name.value == header::ACCEPT_ENCODING;
+    if let Some(name) = raw.key.value.headers.value.iter().find(coding_keyed) {
+        let message = format!("{}: \"accept-encoding\" stores each response once per coding", name.place.path);
+        faults.add(name.place.value, message, "remove it; with compress one stored response serves every client");
+    }
+    Some(Compress { order, least: raw.compress_from.value.0 })
 }
 
 fn key(raw: &raw::Key, faults: &mut Collector<'_>) -> KeyRules {

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Refusal, Text, refuse};
 use crate::config::fault::nearest;
 use crate::config::model::{LogFormat, RangeFetch, RuntimeModel};
+use crate::policy::coding::Coding;
 
 /// Makes an enum a choice between fixed words.
 macro_rules! choice {
@@ -52,6 +53,12 @@ choice!(RangeFetch: "\"whole\" or \"as-asked\"" {
 choice!(LogFormat: "\"text\" or \"json\"" {
     "text" => LogFormat::Text,
     "json" => LogFormat::Json,
+});
+
+choice!(Coding: "the name of a content coding" {
+    "gzip" => Coding::Gzip,
+    "br" => Coding::Brotli,
+    "zstd" => Coding::Zstd,
 });
 
 /// The form of the access log.

@@ -7,6 +7,7 @@ use prometheus::proto::MetricType;
 fn all() -> Metrics {
     let metrics = Metrics::new().expect("every name is valid and registered once");
     metrics.route("api");
+    metrics.coding("api");
     metrics.origin("db");
     metrics.listener.rejected.with_label_values(&["no-host"]).inc();
     metrics.l1.evictions.with_label_values(&["size"]).inc();

@@ -231,6 +231,39 @@ async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
 }
 
 #[tokio::test]
+async fn redis_has_the_stored_form_alone_and_every_instance_makes_the_forms_that_its_clients_want() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let text = "0123456789".repeat(1_000);
+    let vary = "accept-encoding";
+    origin.set("/a", lasting(&text).header("content-type", "text/plain").header("etag", "\"1\"").header("vary", vary));
+    let fleet = instances(2, &origin, &redis, "compress = ['br', 'gzip']").await;
+    let ask = async |proxy: &Proxy, coding: &'static str| {
+        proxy.client().get("/a").header("host", "h").header("accept-encoding", coding).send().await
+    };
+    assert_eq!(ask(&fleet[0], "gzip").await.text(), text);
+    stored(&fleet[0], 1).await;
+    let found = ask(&fleet[1], "br").await;
+    assert_eq!((found.text(), found.cache_status().detail.as_deref()), (&*text, Some("l2")));
+    for (proxy, coding, tag) in [(&fleet[0], "gzip", "\"1-gzip\""), (&fleet[1], "br", "\"1-br\"")] {
+        let coded = async {
+            loop {
+                let answer = ask(proxy, coding).await;
+                if answer.header("content-encoding").is_some() {
+                    return answer;
+                }
+            }
+        };
+        let answer = soon("a coded form", coded).await;
+        assert_eq!(
+            (answer.header("content-encoding").as_deref(), answer.header("etag").as_deref()),
+            (Some(coding), Some(tag))
+        );
+        assert_eq!(answer.header("vary").as_deref(), Some(vary));
+    }
+    assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
 async fn d9_variants_that_only_the_fleet_holds_cost_a_failing_origin_one_request_each() {
     const VARIANTS: usize = 8;
     let (origin, redis) = (Origin::start().await, Redis::start().await);

@@ -258,3 +258,16 @@ async fn a_posted_response_is_purged_like_any_other() {
         assert_eq!(gets(&proxy).await, fetched(), "{purge}");
     }
 }
+
+#[tokio::test]
+async fn where_bodies_are_coded_a_post_is_stored_without_coding_or_not_at_all() {
+    for (coding, stored) in [(None, hit()), (Some("br"), fetched())] {
+        let (origin, proxy) = start(&format!("{ON}, compress = ['gzip']")).await;
+        answering(&origin, move |r| match coding {
+            Some(coding) => own(r).header("content-encoding", coding),
+            None => own(r).header("vary", "accept-encoding"),
+        });
+        post(&proxy).header("accept-encoding", "br").send().await;
+        assert_eq!(gets(&proxy).await, stored, "{coding:?}");
+    }
+}

@@ -63,6 +63,31 @@ async fn sighup_takes_over_lifetimes_and_routes_and_keeps_cache_and_requests_in_
 }
 
 #[tokio::test]
+async fn codings_begin_and_end_with_a_reload_for_what_is_stored_already() {
+    let origin = Origin::start().await;
+    let text = "0123456789".repeat(1_000);
+    let stored = text.clone();
+    origin.on("/a", |r| r.header("cache-control", "max-age=60").header("content-type", "text/plain").body(stored));
+    let mut config = ConfigText::for_origin(&origin);
+    let millpond = Millpond::run(&config).await;
+    let ask = async || millpond.client().get("/a").header("accept-encoding", "gzip").send().await;
+    for _ in 0..2 {
+        assert_eq!(ask().await.header("vary"), None);
+    }
+    config.cache("compress = ['gzip']");
+    reload(&millpond, APPLIED, || millpond.write(&config)).await;
+    assert_eq!(ask().await.header("vary").as_deref(), Some("Accept-Encoding"));
+    let kept = "codings_total{coding=\"gzip\",result=\"kept\",route=\"all\"}";
+    Scrape::until(millpond.admin_client(), kept, 1).await;
+    assert_eq!(ask().await.header("content-encoding").as_deref(), Some("gzip"));
+    config.cache("");
+    reload(&millpond, APPLIED, || millpond.write(&config)).await;
+    let plain = ask().await;
+    assert_eq!((plain.text(), plain.header("vary"), plain.header("content-encoding")), (&*text, None, None));
+    assert_eq!(origin.hits("/a"), 1);
+}
+
+#[tokio::test]
 async fn a_changed_file_is_taken_over_without_a_signal() {
     let origin = Origin::start().await;
     origin.on("/plain", |r| r.body("plain"));

@@ -1,0 +1,86 @@
+//! Coded forms of a stored body. They hang on the entry, so that whatever removes the entry removes them.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{Entry, FIELD_OVERHEAD};
+use crate::policy::coding::{self, Codable, Coding};
+
+/// A stored response in a content coding.
+#[derive(Debug)]
+pub struct Coded {
+    /// Fields as sent to clients, without `Age`.
+    pub headers: HeaderMap,
+    /// The whole coded body.
+    pub body: Bytes,
+}
+
+/// What became of each coding of one entry.
+#[derive(Debug, Default)]
+pub(super) struct Forms {
+    /// The codings that somebody has begun, one bit each.
+    begun: AtomicU8,
+    /// `None` inside: the body does not shrink by it.
+    done: [OnceLock<Option<Box<Coded>>>; Coding::ALL.len()],
+}
+
+const fn bit(coding: Coding) -> u8 {
+    1 << coding as u8
+}
+
+impl Entry {
+    /// Whether its body may be coded.
+    pub const fn codable(&self) -> Option<Codable> {
+        self.codable
+    }
+
+    /// The form in this coding, once it is made and if it is smaller.
+    pub fn coded(&self, coding: Coding) -> Option<&Coded> {
+        self.forms.done[coding as usize].get()?.as_deref()
+    }
+
+    /// Takes on the making of a form, which nobody else will then begin. False if somebody has.
+    pub fn begin_coding(&self, coding: Coding) -> bool {
+        let begun = &self.forms.begun;
+        // The usual case is a load: the form was made long ago.
+        begun.load(Ordering::Relaxed) & bit(coding) == 0
+            && begun.fetch_or(bit(coding), Ordering::AcqRel) & bit(coding) == 0
+    }
+
+    /// Leaves the making of a form to somebody else.
+    pub fn put_off_coding(&self, coding: Coding) {
+        self.forms.begun.fetch_and(!bit(coding), Ordering::AcqRel);
+    }
+
+    /// Hangs a coded body on the entry. Whoever keeps the entry weighs it anew.
+    pub fn attach(&self, coding: Coding, body: Bytes) {
+        if let Some(codable) = self.codable {
+            let headers = coding::coded_fields(&self.content.headers, coding, codable);
+            self.forms.begun.fetch_or(bit(coding), Ordering::AcqRel);
+            let _ = self.forms.done[coding as usize].set(Some(Box::new(Coded { headers, body })));
+        }
+    }
+
+    /// Takes over the forms of another entry with the same body.
+    pub fn inherit_forms(&self, other: &Self) {
+        for coding in Coding::ALL {
+            if let Some(coded) = other.coded(coding) {
+                self.attach(coding, coded.body.clone());
+            }
+        }
+    }
+
+    /// Bytes that the forms occupy.
+    pub(super) fn forms_weight(&self) -> usize {
+        let made = Coding::ALL.into_iter().filter_map(|coding| self.coded(coding));
+        made.map(|coded| size_of::<Coded>() + fields_weight(&coded.headers) + coded.body.len()).sum()
+    }
+}
+
+/// Bytes that a set of fields occupies.
+pub(super) fn fields_weight(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
+}

@@ -1,0 +1,159 @@
+//! Entity tags of coded forms. A strong tag names bytes, so each form needs its own (RFC 9110 section 8.8.3.3): the
+//! stored one with the name of the coding at its end. A weak tag names what the bytes mean, and fits every form.
+//!
+//! A tag that is weakened instead would spare the translation, but `If-Match` compares strongly: no client that got a
+//! coded form could make a conditional write.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+
+use super::{Accepted, Coding};
+use crate::policy::validation::{entity_tags, opaque};
+
+/// The tag of a coded form of what `stored` names; `None` if that is no entity tag.
+pub fn coded_tag(stored: &HeaderValue, coding: Coding) -> Option<HeaderValue> {
+    let tag = stored.as_bytes().trim_ascii();
+    if tag.starts_with(b"W/\"") {
+        return Some(stored.clone());
+    }
+    let inner = tag.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    HeaderValue::from_bytes(&[b"\"", inner, b"-", coding.as_str().as_bytes(), b"\""].concat()).ok()
+}
+
+/// The tag by which the client says in `If-None-Match` that it has this response already, in a form that it takes, and
+/// the coding of that form.
+pub fn held(request: &HeaderMap, stored: &HeaderValue, accepted: &Accepted) -> Option<(HeaderValue, Option<Coding>)> {
+    let lists = |tag: &HeaderValue| {
+        let fields = request.get_all(IF_NONE_MATCH).iter();
+        fields.flat_map(|field| entity_tags(field.as_bytes())).any(|own| opaque(own) == opaque(tag.as_bytes()))
+    };
+    if accepted.takes_identity() && lists(stored) {
+        return Some((stored.clone(), None));
+    }
+    let takes = Coding::ALL.into_iter().filter(|&coding| accepted.takes(coding));
+    takes.filter_map(|coding| Some((coded_tag(stored, coding)?, Some(coding)))).find(|(tag, _)| lists(tag))
+}
+
+/// Adds to the conditions of a request, behind each tag of a coded form, the tag that the origin knows. The client's own
+/// stays: the origin may have given it.
+pub fn restore_tags(request: &mut HeaderMap) {
+    for name in [IF_MATCH, IF_NONE_MATCH] {
+        if request.get_all(&name).iter().any(|field| entity_tags(field.as_bytes()).any(|tag| stem(tag).is_some())) {
+            restore(request, &name);
+        }
+    }
+}
+
+fn restore(request: &mut HeaderMap, name: &HeaderName) {
+    let mut list: Vec<u8> = Vec::new();
+    for tag in request.get_all(name).iter().flat_map(|field| entity_tags(field.as_bytes())) {
+        for part in [b", ", tag] {
+            list.extend_from_slice(part);
+        }
+        if let Some(stem) = stem(tag) {
+            for part in [b", ", stem, b"\""] {
+                list.extend_from_slice(part);
+            }
+        }
+    }
+    if let Ok(value) = HeaderValue::from_bytes(list.get(2..).unwrap_or_default()) {
+        request.insert(name, value);
+    }
+}
+
+/// What is in front of the coding's name in the tag of a coded form.
+fn stem(tag: &[u8]) -> Option<&[u8]> {
+    let inner = tag.strip_suffix(b"\"").filter(|_| opaque(tag).starts_with(b"\""))?;
+    let stems = Coding::ALL.into_iter().filter_map(|coding| inner.strip_suffix(coding.as_str().as_bytes()));
+    stems.filter_map(|stem| stem.strip_suffix(b"-")).find(|stem| opaque(stem).starts_with(b"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::ACCEPT_ENCODING;
+
+    use super::*;
+
+    fn map(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn only_a_strong_tag_differs_by_coding() {
+        for (stored, expected) in [
+            ("\"a\"", Some("\"a-gzip\"")),
+            ("\"\"", Some("\"-gzip\"")),
+            ("W/\"a\"", Some("W/\"a\"")),
+            ("a", None),
+            ("\"", None),
+        ] {
+            let tag = coded_tag(&HeaderValue::from_static(stored), Coding::Gzip);
+            assert_eq!(tag, expected.map(HeaderValue::from_static), "{stored}");
+        }
+    }
+
+    #[test]
+    fn a_client_holds_what_it_names_and_takes() {
+        for (accept, named, stored, expected) in [
+            ("gzip", "\"a\"", "\"a\"", Some(("\"a\"", None))),
+            ("gzip", "\"a-gzip\"", "\"a\"", Some(("\"a-gzip\"", Some(Coding::Gzip)))),
+            ("gzip", "W/\"a-gzip\"", "\"a\"", Some(("\"a-gzip\"", Some(Coding::Gzip)))),
+            ("gzip, br", "\"x\", \"a-br\"", "\"a\"", Some(("\"a-br\"", Some(Coding::Brotli)))),
+            ("gzip", "\"a-br\"", "\"a\"", None),
+            ("gzip", "\"b-gzip\"", "\"a\"", None),
+            ("gzip, identity;q=0", "\"a\"", "\"a\"", None),
+            ("gzip", "W/\"a\"", "W/\"a\"", Some(("W/\"a\"", None))),
+            ("gzip, identity;q=0", "W/\"a\"", "W/\"a\"", Some(("W/\"a\"", Some(Coding::Gzip)))),
+        ] {
+            let request = map(&[(ACCEPT_ENCODING, accept), (IF_NONE_MATCH, named)]);
+            let expected = expected.map(|(tag, coding)| (HeaderValue::from_static(tag), coding));
+            let stored = HeaderValue::from_static(stored);
+            assert_eq!(held(&request, &stored, &Accepted::of(&request)), expected, "{accept} {named}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_tag_of_the_client_is_lost_and_every_coded_tag_leads_back(list in "[\"a,W/ gzipbr-]{0,40}", stored in "[!#-~]{0,8}") {
+            let mut request = HeaderMap::new();
+            request.insert(IF_MATCH, HeaderValue::from_str(&list).unwrap());
+            restore_tags(&mut request);
+            let restored = request[IF_MATCH].as_bytes().to_vec();
+            for tag in entity_tags(list.as_bytes()) {
+                assert!(entity_tags(&restored).any(|own| own == tag), "{list:?} {restored:?}");
+            }
+            let own = HeaderValue::from_str(&format!("\"{stored}\"")).unwrap();
+            for coding in Coding::ALL {
+                request.insert(IF_MATCH, coded_tag(&own, coding).unwrap());
+                restore_tags(&mut request);
+                assert!(entity_tags(request[IF_MATCH].as_bytes()).any(|tag| tag == own.as_bytes()), "{own:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_origin_is_asked_for_the_tag_that_it_gave() {
+        for (given, expected) in [
+            ("\"a-gzip\"", "\"a-gzip\", \"a\""),
+            ("\"x\" ,W/\"a-br\", \"y,z-zstd\"", "\"x\", W/\"a-br\", W/\"a\", \"y,z-zstd\", \"y,z\""),
+            ("\"a\"", "\"a\""),
+            ("*", "*"),
+            ("\"gzip\"", "\"gzip\""),
+            ("\"-gzip\"", "\"-gzip\", \"\""),
+            ("a-gzip", "a-gzip"),
+            ("a-gzip\"", "a-gzip\""),
+        ] {
+            for name in [IF_MATCH, IF_NONE_MATCH] {
+                let mut request = map(&[(name.clone(), given)]);
+                restore_tags(&mut request);
+                assert_eq!(request, map(&[(name, expected)]), "{given}");
+            }
+        }
+        let mut request = map(&[(IF_MATCH, "\"a-gzip\""), (IF_MATCH, "\"b\"")]);
+        restore_tags(&mut request);
+        assert_eq!(request, map(&[(IF_MATCH, "\"a-gzip\", \"a\", \"b\"")]));
+    }
+}
