@@ -37,7 +37,7 @@ impl Proxy {
         let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
         let answer = match exchange(&route, request).await {
             Ok(response) => {
-                self.learn_from_head(visit, &route, reason, began, &response).await;
+                self.learn_from_head(visit, &route, reason, began, &response);
                 let status = status.forwarded(why, Some(response.status()));
                 let mut response = respond::direct(&visit.parts, response, status);
                 coding::name_as_held(&visit.parts, &route, &mut response);

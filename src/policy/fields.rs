@@ -6,6 +6,7 @@ use http::header::{
     UPGRADE, VARY, VIA,
 };
 
+use super::directives::Directives;
 use super::storability::Storable;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -61,6 +62,17 @@ pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) {
     headers.remove(CONTENT_LENGTH);
     headers.remove(AGE);
     for name in FOR_A_PROXY.iter().chain(&storable.withheld) {
+        headers.remove(name);
+    }
+}
+
+/// Removes what one client may be told and not the next: cookies, and the fields that the response itself
+/// withholds from shared caches (RFC 9111 sections 5.2.2.4 and 5.2.2.7). For a response that is shown to
+/// all who wait although it is not stored.
+pub fn prepare_shared(headers: &mut HeaderMap) {
+    let (directives, _) = Directives::of_response(headers);
+    headers.remove(SET_COOKIE);
+    for name in directives.no_cache_fields.iter().chain(&directives.private_fields) {
         headers.remove(name);
     }
 }
