@@ -225,6 +225,11 @@ impl Entry {
         Subject { url, route: &self.route, tags: &self.tags, any_query }
     }
 
+    /// Makes it stale from this moment on.
+    pub fn go_stale(&self, now: Moment) {
+        self.soft_since.fetch_min(now.as_micros(), Ordering::AcqRel);
+    }
+
     /// Whether a refresh may be tried: always, unless one failed a moment ago.
     pub fn refresh_due(&self, now: Moment) -> bool {
         now.as_micros() >= self.retry_after.load(Ordering::Relaxed)

@@ -11,7 +11,7 @@ use http::header::{HeaderMap, IF_RANGE, RANGE};
 use http_body_util::BodyExt;
 
 use crate::coalesce::BodyLimits;
-use crate::entry::{self, Parts};
+use crate::entry::{self, Entry, Parts};
 use crate::origin::ResponseBody;
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::storability::{ResponseVerdict, Storable};
@@ -72,6 +72,9 @@ impl Fetch {
 
     /// What a response to [`with_parts`](Self::with_parts) means for them.
     pub(super) fn meet(&self, arrived: &Arrived) -> Met {
+        if !self.request.can_validate() {
+            return Met::Nothing;
+        }
         let (status, headers) = (arrived.response.status(), arrived.response.headers());
         if let Some((parts, _)) = self.to_confirm() {
             let entry = parts.entry();
@@ -120,9 +123,14 @@ impl Fetch {
 
     /// A purge by a tag reaches every byte that came with it.
     fn tags_of_both(&self, headers: &HeaderMap, parts: &Parts) -> Vec<Tag> {
-        let mut tags = self.tags(headers);
-        let more: Vec<Tag> = parts.entry().tags().iter().filter(|tag| !tags.contains(tag)).cloned().collect();
-        tags.extend(more);
+        both(self.tags(headers), parts.entry())
+    }
+
+    /// The tags that these fields give, and those of what they are an update of, as far as there is room: a
+    /// whole that was made of parts has tags that its fields no longer show.
+    pub(super) fn tags_with(&self, headers: &HeaderMap, stored: &Entry) -> Vec<Tag> {
+        let mut tags = both(self.tags(headers), stored);
+        tags.truncate(MAX_TAGS);
         tags
     }
 
@@ -214,4 +222,11 @@ impl Fetch {
         self.not_stored(Reason::Incomplete);
         Pumped::Deserted
     }
+}
+
+/// These tags, and those of a stored response.
+pub(super) fn both(mut tags: Vec<Tag>, stored: &Entry) -> Vec<Tag> {
+    let more: Vec<Tag> = stored.tags().iter().filter(|tag| !tags.contains(tag)).cloned().collect();
+    tags.extend(more);
+    tags
 }

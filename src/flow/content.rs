@@ -1,6 +1,5 @@
 //! Request bodies that become a part of the key: read whole, or given back as they came.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,7 +22,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// A body that was perhaps read in part: what was read comes first, then the rest.
 #[derive(Debug)]
 pub(super) struct Replay<B: Body> {
-    read: VecDeque<Frame<Bytes>>,
+    read: BytesMut,
+    /// What came behind it that is no data: trailers.
+    other: Option<Frame<Bytes>>,
     /// What ended the reading, if it was a fault.
     fault: Option<B::Error>,
     ended: bool,
@@ -33,7 +34,7 @@ pub(super) struct Replay<B: Body> {
 impl<B: Body<Data = Bytes> + Unpin> Replay<B> {
     /// A body of which nothing was read.
     pub(super) fn new(rest: B) -> Self {
-        Self { read: VecDeque::new(), fault: None, ended: false, rest }
+        Self { read: BytesMut::new(), other: None, fault: None, ended: false, rest }
     }
 
     /// The whole body, if it is no larger than `most` and arrives in `patience`. In any other case
@@ -44,17 +45,11 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> {
         }
         // What was read by then is kept, since the future that is dropped here owns nothing.
         tokio::time::timeout(patience, self.read_up_to(most)).await.ok()??;
-        let mut whole = BytesMut::new();
-        match self.read.make_contiguous() {
-            [one] => return one.data_ref().cloned(),
-            frames => frames.iter().filter_map(Frame::data_ref).for_each(|data| whole.extend_from_slice(data)),
-        }
-        Some(whole.freeze())
+        Some(Bytes::copy_from_slice(&self.read))
     }
 
     /// Reads to the end; `None` if there are more bytes than that, or something other than bytes.
     async fn read_up_to(&mut self, most: usize) -> Option<()> {
-        let mut length = 0;
         while let Some(frame) = self.rest.frame().await {
             let frame = match frame {
                 Ok(frame) => frame,
@@ -63,11 +58,15 @@ impl<B: Body<Data = Bytes> + Unpin> Replay<B> {
                     return None;
                 }
             };
-            // A trailer is part of the request that no key shows.
-            let bytes = frame.data_ref().map(Bytes::len);
-            self.read.push_back(frame);
-            length += bytes?;
-            if length > most {
+            match frame.into_data() {
+                Ok(data) => self.read.extend_from_slice(&data),
+                // A trailer is part of the request that no key shows.
+                Err(other) => {
+                    self.other = Some(other);
+                    return None;
+                }
+            }
+            if self.read.len() > most {
                 return None;
             }
         }
@@ -84,8 +83,11 @@ where
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(frame) = self.read.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
+        if !self.read.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.read.split().freeze()))));
+        }
+        if let Some(other) = self.other.take() {
+            return Poll::Ready(Some(Ok(other)));
         }
         if let Some(fault) = self.fault.take() {
             self.ended = true;
@@ -95,11 +97,14 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.fault.is_none() && (self.ended || self.rest.is_end_stream())
+        self.read.is_empty()
+            && self.other.is_none()
+            && self.fault.is_none()
+            && (self.ended || self.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read: u64 = self.read.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let read = self.read.len() as u64;
         let rest = self.rest.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(read + rest.lower());
@@ -119,6 +124,13 @@ pub(super) async fn take_in(visit: &mut Visit, policy: &CachePolicy) -> Result<(
         None => Bytes::new(),
     };
     let headers = &visit.parts.headers;
+    // Some servers take the query from the URL before they look into the body.
+    let elsewhere = visit.parts.uri.query().is_some_and(|query| {
+        ["query", "id", "documentId", "extensions"].iter().any(|name| key::has_parameter(query, name))
+    });
+    if rule.graphql && elsewhere {
+        return Err(Reason::NotAQuery);
+    }
     let json = (rule.normalise_json || rule.graphql).then(|| key::json_of(headers, &bytes)).flatten();
     if rule.graphql && !graphql::is_query(json.as_ref()) {
         return Err(Reason::NotAQuery);

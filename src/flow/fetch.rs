@@ -116,8 +116,7 @@ impl Fetch {
         };
         match self.meet(&arrived) {
             Met::Confirmed(parts) => {
-                drop(client);
-                return self.confirm_parts(leader, &parts, &arrived);
+                return self.confirm_parts(leader, client, &parts, arrived).await;
             }
             Met::Rest(parts, headers, storable) => {
                 drop(client);
@@ -135,8 +134,7 @@ impl Fetch {
             && let Some(stored) = &self.stored
         {
             if validation::confirms(&stored.content().headers, arrived.response.headers()) {
-                drop(client);
-                return self.confirm(leader, stored, &arrived).await;
+                return self.confirm(leader, client, stored, arrived).await;
             }
             // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
             drop(arrived);
@@ -149,7 +147,7 @@ impl Fetch {
     }
 
     /// Asks without the conditions that led nowhere.
-    async fn ask_plainly(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
+    pub(super) async fn ask_plainly(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
         match self.send(false).await {
             Ok(arrived) => self.judge(leader, client, arrived).await,
             Err(fault) => self.fail(leader, FailureKind::Origin(fault)),
@@ -294,7 +292,10 @@ impl Fetch {
         } else {
             match response.status() {
                 // One client's condition or range does not decide what the others get.
-                StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {}
+                StatusCode::NOT_MODIFIED
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::PRECONDITION_FAILED
+                | StatusCode::RANGE_NOT_SATISFIABLE => {}
                 _ if reason == Reason::TooLarge => self.mark_too_large(Some(response.headers())),
                 _ => self.mark_uncacheable(),
             }

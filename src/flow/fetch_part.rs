@@ -33,6 +33,8 @@ impl Fetch {
     ) -> Fetched {
         let headers = arrived.response.headers();
         let verdict = match (&self.scope.asked, Carried::of(headers)) {
+            // RFC 9110 section 15.3.7: such a 206 leaves out what the client has already, and others have not.
+            (Some(asked), _) if asked.if_range.is_some() => Err(Reason::PartialContent),
             (Some(asked), Some(carried)) => match self.verdict(StatusCode::PARTIAL_CONTENT, headers, arrived.delay) {
                 ResponseVerdict::Storable(storable) => {
                     self.room_for(&arrived, &storable).map(|()| ((carried, asked.spec), storable))
@@ -97,7 +99,8 @@ impl Fetch {
         (head, partial): (&Head, bool),
         provenance: Provenance,
     ) -> Fetched {
-        if let Some((part, bytes)) = beginning(filling, head, partial) {
+        let can_be_completed = self.request.can_validate();
+        if let Some((part, bytes)) = beginning(filling, head, partial).filter(|_| can_be_completed) {
             let withheld = storable.withheld.clone();
             if let Some(parts) = Parts::new(self.entry(storable, head, bytes, provenance), &part, withheld) {
                 // The fetch has failed, whatever becomes of its beginning.
@@ -109,20 +112,32 @@ impl Fetch {
     }
 
     /// The origin confirmed the stored parts: freshens them (RFC 9111 section 4.3.4) and shares the range.
-    pub(super) fn confirm_parts(&self, leader: Leader, parts: &Arc<Parts>, arrived: &Arrived) -> Fetched {
+    pub(super) async fn confirm_parts(
+        &self,
+        leader: Leader,
+        client: Option<oneshot::Sender<Direct>>,
+        parts: &Arc<Parts>,
+        arrived: Arrived,
+    ) -> Fetched {
         let stored = parts.entry();
         let Some((_, range)) = self.to_confirm() else { return Fetched::NotStored };
         let mut headers = validation::updates(&stored.content().headers, arrived.response.headers());
         let judged = match self.verdict(StatusCode::OK, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable) => Ok(storable),
-            ResponseVerdict::Uncacheable(reason) => Err(reason),
+            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => Err(reason),
+            // As with a whole: it is for one client.
+            ResponseVerdict::Uncacheable(_) => {
+                drop(arrived);
+                return self.ask_plainly(leader, client).await;
+            }
         };
-        let tags = self.tags(&headers);
+        drop(client);
+        let tags = self.tags_with(&headers, stored);
         let cookies = match &judged {
             Ok(storable) => fields::prepare_stored(&mut headers, storable),
-            Err(_) => fields::take_cookies(&mut headers),
+            Err(_) => fields::prepare_shared(&mut headers),
         };
-        let provenance = self.provenance(&leader, arrived);
+        let provenance = self.provenance(&leader, &arrived);
         // As with a whole, the 304 may say that the response varies on something else than was known.
         let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {

@@ -42,11 +42,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 
-/// Whether a request has a field that no shared fetch would send.
-pub(super) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
-    UNKEYED.iter().any(|name| headers.contains_key(*name) && !keyed.iter().any(|k| k == name))
-}
-
 /// The head of a request to the origin, kept for a fetch that outlives its client.
 #[derive(Clone, Debug)]
 pub(super) struct OriginHead {
@@ -89,10 +84,8 @@ impl OriginHead {
     /// storable: what they shape (304, 412, 416) is not stored, and a 206 only as a part.
     pub(super) fn fetch_with_conditions(visit: &Visit, key: &Key, keyed: &[HeaderName]) -> Self {
         let mut headers = end_to_end(visit);
-        for name in UNKEYED {
-            if !keyed.iter().any(|k| k == name) {
-                headers.remove(name);
-            }
+        for name in unkeyed(keyed) {
+            headers.remove(name);
         }
         let uri = key.path_and_query().parse().unwrap_or_else(|_| origin_form(&visit.parts));
         let method = if visit.content.is_some() { visit.parts.method.clone() } else { Method::GET };
@@ -158,6 +151,16 @@ impl OriginHead {
 /// The body that is part of the key; it is shared, not copied.
 fn content(visit: &Visit) -> Bytes {
     visit.content.as_ref().map(|content| content.bytes().clone()).unwrap_or_default()
+}
+
+/// The fields that no fetch sends on, unless they are part of the key.
+fn unkeyed(keyed: &[HeaderName]) -> impl Iterator<Item = &'static str> {
+    UNKEYED.into_iter().filter(move |name| !keyed.iter().any(|k| k == name))
+}
+
+/// Whether a request has one of them.
+pub(super) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
+    unkeyed(keyed).any(|name| headers.contains_key(name))
 }
 
 /// RFC 9110 section 6.6.1: a recipient that stores a response without `Date` adds one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, HeaderMap};
 use http::{Method, Response, StatusCode};
 
-use crate::bus::{Pattern, Seq};
+use crate::bus::Seq;
 use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::{Content, Entry, Parts, Provenance};
@@ -16,16 +16,19 @@ use crate::reason::Reason;
 
 use super::Proxy;
 use super::coding;
+use super::complete::both;
+use super::forward;
 use super::site::Route;
 use super::visit::Visit;
 
 impl Proxy {
     /// Compares the response to a HEAD with the stored GET that it would have selected: brings the stored
-    /// fields up to date, or makes the stored response stale in the whole fleet.
+    /// fields up to date, or makes the stored response stale on this instance. Not in the fleet: the log is
+    /// not for whoever may send a HEAD.
     ///
     /// `began` is the position of the log and the time at which the origin was asked.
-    pub(super) async fn learn_from_head<B>(
-        self: &Arc<Self>,
+    pub(super) fn learn_from_head<B>(
+        &self,
         visit: &Visit,
         route: &Route,
         reason: Reason,
@@ -39,15 +42,19 @@ impl Proxy {
         }
         let Some(policy) = &route.cache else { return };
         let key = Key::new(&key::build(visit.target(), MethodClass::Get, &policy.key, &visit.parts.headers));
+        // Nor does the answer to what no fetch of this key would send.
+        let own = visit.parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) == Some(key.path_and_query());
+        if !own || visit.bypasses(policy) || forward::has_unkeyed(&visit.parts.headers, &policy.key.headers) {
+            return;
+        }
         let slot = self.l1.find(key.as_bytes());
         let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
         let differs = |parts: &Arc<Parts>| {
             let stored = &parts.entry().content().headers;
             parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
         };
-        if parts.is_some_and(differs) {
-            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
-            return;
+        if let Some(parts) = parts.filter(|parts| differs(parts)) {
+            parts.entry().go_stale(self.clock.now());
         }
         let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
         let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
@@ -59,8 +66,7 @@ impl Proxy {
             return;
         }
         if !validation::head_agrees(&content.headers, content.body.len() as u64, response.headers()) {
-            // That the others could not be told is the log's to mend.
-            let _ = self.invalidate(&[Pattern::Url(key.url().to_owned())], true).await;
+            stored.go_stale(self.clock.now());
             return;
         }
         if let Some(entry) = self.freshened(visit, policy, stored, began, response.headers()) {
@@ -89,7 +95,8 @@ impl Proxy {
             response_delay: fetch_time,
         };
         let ResponseVerdict::Storable(storable) = judge_response(&policy.rules, &exchange) else { return None };
-        let tags = tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
+        let mut tags = both(tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS), stored);
+        tags.truncate(tags::MAX_TAGS);
         fields::prepare_stored(&mut headers, &storable);
         let selecting = coding::selecting(policy, &storable.vary, &headers, &visit.parts.headers);
         let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };

@@ -34,7 +34,7 @@ impl Proxy {
         let began = (self.log.applied(), self.clock.now());
         match ask(visit, &route, reason).await {
             Ok(response) => {
-                self.learn_from_head(visit, &route, reason, began, &response).await;
+                self.learn_from_head(visit, &route, reason, began, &response);
                 hand_over(visit, route, reason, response)
             }
             Err(answer) => answer,

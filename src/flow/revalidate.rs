@@ -3,32 +3,48 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::entry::{self, Entry};
 use crate::policy::storability::ResponseVerdict;
 use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
+use crate::reason::Reason;
 
 use super::coding;
-use super::fetch::{Arrived, Fetch, Fetched};
+use super::fetch::{Arrived, Direct, Fetch, Fetched};
 use super::flight::{Head, Leader};
 use super::share::share;
 
 impl Fetch {
     /// The origin confirmed what is stored: freshens it (RFC 9111 section 4.3.4) and shares it.
-    pub(super) async fn confirm(&self, leader: Leader, stored: &Arc<Entry>, arrived: &Arrived) -> Fetched {
+    pub(super) async fn confirm(
+        &self,
+        leader: Leader,
+        client: Option<oneshot::Sender<Direct>>,
+        stored: &Arc<Entry>,
+        arrived: Arrived,
+    ) -> Fetched {
         let content = stored.content();
         let mut headers = validation::updates(&content.headers, arrived.response.headers());
         let (cookies, judged) = match self.verdict(content.status, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable) => (fields::prepare_stored(&mut headers, &storable), Ok(storable)),
-            // Those who wait get what was stored for all, and nobody's cookie.
-            ResponseVerdict::Uncacheable(reason) => (fields::take_cookies(&mut headers), Err(reason)),
+            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => {
+                (fields::prepare_shared(&mut headers), Err(reason))
+            }
+            // It is for one client: as a 200 it would be, so it is asked for as one.
+            ResponseVerdict::Uncacheable(_) => {
+                drop(arrived);
+                return self.ask_plainly(leader, client).await;
+            }
         };
-        let provenance = self.provenance(&leader, arrived);
+        drop(client);
+        let provenance = self.provenance(&leader, &arrived);
         // The 304 may say that the response varies on something else than was known.
         let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {
             status: content.status,
-            tags: self.tags(&headers),
+            tags: self.tags_with(&headers, stored),
             headers,
             cookies,
             length: Some(content.body.len() as u64),

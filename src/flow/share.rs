@@ -221,10 +221,10 @@ impl Fetch {
         // Those who wait with other selecting fields look for an answer of their own.
         let vary = Vary::of(&parts.headers);
         let selecting = coding::selecting(&self.policy, &vary, &parts.headers, &self.selecting_from);
+        let cookies = fields::prepare_shared(&mut parts.headers);
         respond::add_via(&mut parts.headers);
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.remove(TRAILER);
-        let cookies = fields::take_cookies(&mut parts.headers);
         let head = Head {
             status: parts.status,
             headers: parts.headers,

@@ -34,12 +34,16 @@ impl Searches {
         let variances = Cache::builder()
             .name("l1-variances")
             .max_capacity(max_bytes / SHARE / 2)
-            .weigher(|key: &Arc<[u8]>, known: &Arc<[Variance]>| weight(key.len() + known.len() * OVERHEAD))
+            .weigher(|key: &Arc<[u8]>, known: &Arc<[Variance]>| {
+                weight(key.len() + known.iter().map(|variance| OVERHEAD + variance.weight()).sum::<usize>())
+            })
             .build_with_hasher(ahash::RandomState::new());
         let places = Cache::builder()
             .name("l1-places")
             .max_capacity(max_bytes / SHARE / 2)
-            .weigher(|(normal, _): &(Box<[u8]>, Variance), key: &Key| weight(normal.len() + key.as_bytes().len()))
+            .weigher(|(normal, variance): &(Box<[u8]>, Variance), key: &Key| {
+                weight(normal.len() + variance.weight() + key.as_bytes().len())
+            })
             .build_with_hasher(ahash::RandomState::new());
         Self { variances, places }
     }

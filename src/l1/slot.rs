@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::clock::Moment;
 use crate::entry::{Entry, Joined, Parts};
 use crate::policy::age;
+use crate::policy::validation;
 use crate::policy::vary::Selecting;
 
 /// Tells moka when a slot has become useless; freshness itself is judged on every hit.
@@ -68,6 +69,17 @@ impl Slot {
         now: Moment,
     ) -> Option<Self> {
         let selecting = part.entry().selecting();
+        // A part that comes late must not outlive what is newer.
+        let newer = old.into_iter().flat_map(|slot| &slot.variants).any(|whole| {
+            let fields = (&whole.content().headers, &part.entry().content().headers);
+            whole.selecting() == selecting
+                && (terms.valid)(whole)
+                && !whole.fresh_left(now).is_zero()
+                && !validation::same_representation(fields.0, fields.1)
+        });
+        if newer {
+            return old.map(|slot| Self::new(slot.variants.clone(), slot.parts.clone(), slot.marker, now));
+        }
         let before = old.and_then(|slot| slot.parts.iter().find(|parts| parts.entry().selecting() == selecting));
         let others = |slot: &Self| slot.other_parts(selecting, now).cloned().collect::<Vec<_>>();
         let mut parts = old.map(others).unwrap_or_default();

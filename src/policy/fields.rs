@@ -6,6 +6,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, VARY, VIA,
 };
 
+use super::directives::Directives;
 use super::storability::Storable;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -69,9 +70,21 @@ pub fn prepare_stored(headers: &mut HeaderMap, storable: &Storable) -> Vec<Heade
 }
 
 /// Takes out what no client but the one whose request was sent may get.
-pub fn take_cookies(headers: &mut HeaderMap) -> Vec<HeaderValue> {
+fn take_cookies(headers: &mut HeaderMap) -> Vec<HeaderValue> {
     let cookies = headers.get_all(SET_COOKIE).iter().cloned().collect();
     headers.remove(SET_COOKIE);
+    cookies
+}
+
+/// Removes what one client may be told and not the next: cookies, and the fields that the response itself
+/// withholds from shared caches (RFC 9111 sections 5.2.2.4 and 5.2.2.7). For a response that is shown to
+/// all who wait although it is not stored. Returns the cookies, which are for the client whose request was sent.
+pub fn prepare_shared(headers: &mut HeaderMap) -> Vec<HeaderValue> {
+    let (directives, _) = Directives::of_response(headers);
+    let cookies = take_cookies(headers);
+    for name in directives.no_cache_fields.iter().chain(&directives.private_fields) {
+        headers.remove(name);
+    }
     cookies
 }
 

@@ -8,6 +8,15 @@ use crate::key::json::Json;
 /// chooses; nor does a batch, nor a stored query that is named by its hash.
 pub fn is_query(body: Option<&Json<'_>>) -> bool {
     let Some(Json::Object(members)) = body else { return false };
+    // A document may also be named by an id, in a member or an extension that nobody has agreed on.
+    let known = members.iter().all(|(name, value)| match &**name {
+        "query" | "variables" | "operationName" => true,
+        "extensions" => !matches!(value, Json::Object(more) if more.iter().any(|(name, _)| name == "persistedQuery")),
+        name => name.eq_ignore_ascii_case("query"),
+    });
+    if !known {
+        return false;
+    }
     // Some servers match names without case, so that `Query` would count for them.
     let mut named = members.iter().filter(|(name, _)| name.eq_ignore_ascii_case("query"));
     match (named.next(), named.next()) {

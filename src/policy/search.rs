@@ -30,6 +30,12 @@ enum Params {
 }
 
 impl Variance {
+    /// Bytes that its names occupy.
+    pub fn weight(&self) -> usize {
+        let (Params::AllBut(names) | Params::Only(names)) = &self.params;
+        names.iter().map(|name| size_of::<String>() + name.capacity()).sum()
+    }
+
     /// What a response says. `None` if it is good for its own query only: nothing is said, or something
     /// invalid, or what goes without saying.
     pub fn of(response: &HeaderMap) -> Option<Self> {

@@ -61,15 +61,21 @@ pub fn head_agrees(stored: &HeaderMap, length: u64, head: &HeaderMap) -> bool {
 }
 
 /// The stored fields after a 304 (RFC 9111 section 3.2): each field of the 304 replaces those of its
-/// name, but for fields that describe the body which stays.
+/// name, but for fields that describe the body which stays, and `Vary`.
 pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     const OF_THE_BODY: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_MD5, CONTENT_DIGEST];
     let mut fields = stored.clone();
     // Our own Via is appended to each stored response; the 304 brings its own path.
     for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && **name != VIA) {
-        fields.remove(name);
+        // What the 304 leaves out of Vary still selected the body that stays: a server in between may add it to a 200
+        // alone. So the two are one list.
+        if *name != VARY {
+            fields.remove(name);
+        }
         for value in not_modified.get_all(name) {
-            fields.append(name, value.clone());
+            if *name != VARY || !stored.get_all(name).iter().any(|known| known == value) {
+                fields.append(name, value.clone());
+            }
         }
     }
     fields

@@ -73,7 +73,9 @@ impl Selecting {
     /// language that is liked best, and that the origin has sent before, is what it would send again.
     pub fn speaks(&self, response: &HeaderMap, request: &HeaderMap) -> bool {
         let Some(language) = only_language(response) else { return false };
-        self.names.contains(&ACCEPT_LANGUAGE)
+        // Who asked named languages, this among them, and nothing else that might show in the response.
+        let asked = self.fields().find(|(name, _)| **name == ACCEPT_LANGUAGE).and_then(|(_, asked)| asked);
+        asked.is_some_and(|asked| names(asked, language))
             && favourite(request).is_some_and(|range| covers(&range, language))
             && self.fields().all(|(name, stored)| *name == ACCEPT_LANGUAGE || same(name, stored, request))
     }
@@ -137,6 +139,21 @@ fn favourite(request: &HeaderMap) -> Option<Vec<u8>> {
         }
     }
     best.filter(|(range, weight)| !tied && *weight > 0 && range != b"*").map(|(range, _)| range)
+}
+
+/// Whether a normalised list has nothing but language ranges with their weights, one of them for this tag.
+fn names(list: &[u8], tag: &[u8]) -> bool {
+    let mut ranges = list.split(|&b| b == b',').map(|member| {
+        let mut parts = member.trim_ascii().splitn(2, |&b| b == b';');
+        let (range, weighed) =
+            (parts.next().unwrap_or_default(), parts.next().is_none_or(|part| weight(part).is_some()));
+        (range, weighed && range.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-' || b == b'*'))
+    });
+    let mut named = false;
+    ranges.all(|(range, plain)| {
+        named |= covers(range, tag);
+        plain
+    }) && named
 }
 
 /// RFC 4647 section 3.3.1: a range covers a tag that it equals or that continues it after a hyphen.
@@ -298,9 +315,13 @@ mod tests {
     #[test]
     fn a_response_in_the_language_liked_best_is_selected_and_no_other() {
         let names = [ACCEPT_LANGUAGE, HeaderName::from_static("foo")];
-        let stored = Selecting::new(&names, &map(&[("accept-language", "en, de"), ("foo", "1")]));
+        let stored = Selecting::new(&names, &map(&[("accept-language", "en, de;q=0.5"), ("foo", "1")]));
         let german = map(&[("content-language", "de")]);
         let ask = |value| map(&[("accept-language", value), ("foo", "1")]);
+        for asked in ["en", "de <script>", "de, <script>", "de;q=x"] {
+            let other = Selecting::new(&names, &map(&[("accept-language", asked), ("foo", "1")]));
+            assert!(!other.speaks(&german, &ask("de, fr;q=0.1")), "{asked} may show in the response");
+        }
         for liked in ["fr;q=0.5, de;q=1.0", "de", "DE, en;q=0.9", "*;q=0.1,de"] {
             assert!(stored.speaks(&german, &ask(liked)), "{liked}");
         }

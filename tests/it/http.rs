@@ -4,6 +4,7 @@ mod broken_parts;
 mod by_body;
 mod codings;
 mod interim;
+mod not_for_others;
 mod parts;
 mod ranges;
 mod search;

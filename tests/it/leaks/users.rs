@@ -130,11 +130,8 @@ async fn a_cookie_reaches_the_client_that_asked_and_nobody_who_waits_with_it() {
     let fresh: fn(Reply) -> Reply = for_a_minute;
     let confirmed: fn(Reply) -> Reply = |r| for_a_minute(r).status(304);
     let failed: fn(Reply) -> Reply = |r| r.status(500);
-    // Where no cookie may be stored, a 304 with one is shared all the same: what it confirms was for all.
-    for (index, (rule, dress)) in
-        [("true", fresh), ("true", confirmed), ("true", failed), ("false", confirmed)].into_iter().enumerate()
-    {
-        let (origin, proxy) = start(&format!(", store_set_cookie = {rule}")).await;
+    for (index, dress) in [fresh, confirmed, failed].into_iter().enumerate() {
+        let (origin, proxy) = start(", store_set_cookie = true").await;
         origin.on("/me", |r| for_a_minute(r).header("etag", "\"1\"").body("public"));
         proxy.client().get("/me").send().await;
         proxy.pass(Duration::from_secs(61));
