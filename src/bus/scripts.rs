@@ -90,7 +90,8 @@ local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
 local writes = {{'HSET', KEYS[3], ARGV[5], string.format('%d %s %s', now, sound and ARGV[6] or '0', ARGV[7])},
                 {'ZADD', KEYS[4], now + presence, ARGV[5]}}
 local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
-if not newest then
+if not newest or since > now then
+  -- Nobody is listed, or the clock of Redis was set back to before it first listed anybody.
   since = now
   writes[3] = {'HSET', KEYS[1], 'since', string.format('%d', now)}
 elseif tonumber(newest) < now + presence - tonumber(ARGV[10]) then
@@ -124,5 +125,6 @@ local registry = redis.call('HGETALL', KEYS[2])
 local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
 if since == 0 and #registry == 0 then return {0, registry} end
 local time = redis.call('TIME')
-return {time[1] * 1000 + math.floor(time[2] / 1000) - since, registry}
+-- The clock of Redis may have been set back since.
+return {math.max(time[1] * 1000 + math.floor(time[2] / 1000) - since, 0), registry}
 ";

@@ -138,3 +138,18 @@ async fn g7_an_instance_that_fell_silent_is_waited_for_no_longer_than_it_may_tru
     assert!(silent.elapsed() < Duration::from_millis(3500), "{:?}", silent.elapsed());
     drop(away);
 }
+
+#[tokio::test]
+async fn a8_a_redis_whose_clock_is_set_back_keeps_nobody_from_the_log() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    // As it would be found after that: the list of instances began an hour from now.
+    redis.ask("HINCRBY millpond:{log}:head since 3600000").await;
+    one.is_synced(true).await;
+    origin.set("/a", lasting("v2"));
+    let report = one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    assert_eq!(report["receipts"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(body(&two).await, "v2");
+}
