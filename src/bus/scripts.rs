@@ -1,7 +1,7 @@
 //! What runs in Redis as one step. All keys of the log share one hash slot.
 //!
 //! `head` is a hash: `id` tells this log from every other, `era` and `seq` count, `calm` and `since`
-//! are times in milliseconds. `records` is a stream whose ids are `seq-0`. A message on the channel
+//! are times in milliseconds, `lost:n` is how far whoever ended era n had come in it. `records` is a stream whose ids are `seq-0`. A message on the channel
 //! says era and seq, and is no more than a reason to look.
 
 /// Appends records and tells everybody.
@@ -58,11 +58,16 @@ pub(super) const BEAT: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
 local own, applied = tonumber(ARGV[2]), tonumber(ARGV[3])
-local lost, sound = era < own, era == own and era > 0
-if sound and applied > 0 then
-  local found = redis.call('XRANGE', KEYS[2], applied .. '-0', applied .. '-0')
-  sound = #found > 0 and found[1][2][2] == ARGV[4]
-  lost = seq < applied or (#found > 0 and ARGV[4] ~= '' and not sound)
+local has, lacks = own > 0 and applied == 0, false
+if applied > 0 then
+  local found = redis.call('XRANGE', KEYS[2], applied .. '-0', applied .. '-0')[1]
+  has = found ~= nil and found[2][2] == ARGV[4]
+  lacks = seq < applied or (found ~= nil and ARGV[4] ~= '' and not has)
+end
+local sound, lost = era == own and has, era < own or (era == own and lacks)
+if era > own and lacks then
+  -- What the caller has applied since its era was ended here, another Redis took; nobody here knows of it.
+  lost = applied > tonumber(redis.call('HGET', KEYS[1], 'lost:' .. own) or '0')
 end
 local id = redis.call('HGET', KEYS[1], 'id')
 if era == 0 or not id then
@@ -71,7 +76,7 @@ if era == 0 or not id then
 end
 if lost or era == 0 then
   sound, era = false, math.max(era, own) + 1
-  redis.call('HSET', KEYS[1], 'era', era)
+  redis.call('HSET', KEYS[1], 'era', era, 'lost:' .. own, applied)
   redis.call('HSETNX', KEYS[1], 'seq', 0)
   redis.call('PUBLISH', ARGV[1], era .. ' 0')
 end

@@ -175,3 +175,37 @@ async fn a_log_that_cannot_count_further_eras_is_not_trusted() {
     origin.set("/a", lasting("v2"));
     assert_eq!(body(&one).await, "v2");
 }
+
+/// What a replica of `redis` has that is told to be a master.
+async fn replica_of(redis: &Redis) -> Redis {
+    let replica = Redis::start().await;
+    replica.ask(&format!("REPLICAOF 127.0.0.1 {}", redis.port())).await;
+    replica.says("INFO replication", "master_link_status:up").await;
+    replica.ask("REPLICAOF NO ONE").await;
+    replica
+}
+
+#[tokio::test]
+async fn b4_what_was_purged_at_a_master_that_was_voted_out_is_purged_when_its_instance_comes_over() {
+    let (origin, old) = (Origin::start().await, Redis::start().await);
+    let (wire, other) = (Wire::to(old.port()).await, Wire::to(old.port()).await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance_at(&origin, &wire.redis_url()).await, instance_at(&origin, &other.redis_url()).await);
+    one.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
+    let new = replica_of(&old).await;
+    one.purge(r#"{"url": "http://h/y", "wait": "5s"}"#).await;
+    // One instance follows the vote, and finds that the new master lacks a record.
+    other.lead_to(new.port());
+    new.says("HGET millpond:{log}:head era", "2").await;
+    two.is_synced(true).await;
+    assert_eq!(body(&two).await, "v1");
+    origin.set("/a", lasting("v2"));
+    let (status, report) = try_purge(&one, r#"{"url": "http://h/a"}"#).await;
+    assert_eq!((status, &report["seq"]), (202, &3.into()), "{report}");
+    assert_eq!(body(&two).await, "v1", "it cannot know");
+    wire.lead_to(new.port());
+    two.answers("v2").await;
+    // One era for the record that the old master took, and no more.
+    one.is_synced(true).await;
+    new.says("HGET millpond:{log}:head era", "3").await;
+}

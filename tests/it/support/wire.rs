@@ -16,6 +16,8 @@ const UNDER_WAY: usize = 256;
 /// What the wire does to bytes.
 #[derive(Clone, Copy, Default)]
 struct State {
+    /// Where new connections lead.
+    port: u16,
     /// How long they take, each way.
     delay: Duration,
     /// Whether they are lost, and connections with them, without anybody being told.
@@ -37,10 +39,10 @@ impl Wire {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (state, watched) = watch::channel(State::default());
+        let (state, watched) = watch::channel(State { port, ..State::default() });
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, watched.clone()));
+                tokio::spawn(carry(client, watched.clone()));
             }
         });
         Self { addr, state, accepting }
@@ -59,6 +61,12 @@ impl Wire {
     /// Ends all connections with a reset.
     pub(crate) fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Ends all connections; new ones lead to another port.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.state.send_modify(|state| state.port = port);
+        self.cut();
     }
 
     /// All connections stay open and carry nothing any more; new ones work. What a peer sees whose
@@ -84,9 +92,9 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(client: TcpStream, port: u16, mut state: watch::Receiver<State>) {
+async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
     let born = *state.borrow_and_update();
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", born.port)).await else { return };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
         // Closing is a reset.
