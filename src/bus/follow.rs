@@ -205,6 +205,7 @@ impl Shared {
             // Never 0, which stands for an unknown log.
             (rand::random::<u64>() | 1).to_string().into(),
             u8::from(with_registry).to_string().into(),
+            self.member.log_id.get().to_string().into(),
         ];
         let asked = Instant::now();
         let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);

@@ -50,7 +50,8 @@ return {era, seq}
 /// KEYS: head, records, instances, seen. ARGV: channel, the caller's era, the number it has applied,
 /// the record it has there ('' if unknown), its id, its position, what else it says of itself,
 /// milliseconds until it counts as gone, records wanted, milliseconds of silence that are no accident,
-/// an id for a log that has none, whether the instances are wanted.
+/// an id for a log that has none, whether the instances are wanted, the id of the log that the caller
+/// knows (0 for none).
 /// Returns the log's id, era, seq, whether the log confirms what the caller has applied, whether the
 /// caller is registered, how old the registry is in milliseconds, ids and texts of the records that
 /// follow, and the instances with their states, each after the time of its last sign of life.
@@ -64,12 +65,14 @@ if applied > 0 then
   has = found ~= nil and found[2][2] == ARGV[4]
   lacks = seq < applied or (found ~= nil and ARGV[4] ~= '' and not has)
 end
+local id = redis.call('HGET', KEYS[1], 'id')
+-- Of another log nobody can say what it lacks, even if it has come as far.
+if era == own and id and ARGV[13] ~= '0' and id ~= ARGV[13] then has, lacks = false, true end
 local sound, lost = era == own and has, era < own or (era == own and lacks)
 if era > own and lacks then
   -- What the caller has applied since its era was ended here, another Redis took; nobody here knows of it.
   lost = applied > tonumber(redis.call('HGET', KEYS[1], 'lost:' .. own) or '0')
 end
-local id = redis.call('HGET', KEYS[1], 'id')
 if era == 0 or not id then
   id = ARGV[11]
   redis.pcall('HSET', KEYS[1], 'id', id)

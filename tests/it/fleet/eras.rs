@@ -209,3 +209,22 @@ async fn b4_what_was_purged_at_a_master_that_was_voted_out_is_purged_when_its_in
     one.is_synced(true).await;
     new.says("HGET millpond:{log}:head era", "3").await;
 }
+
+#[tokio::test]
+async fn b4_an_instance_that_had_applied_nothing_tells_another_log_from_its_own() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let wire = Wire::to(redis.port()).await;
+    origin.set("/a", lasting("v1"));
+    let old = instance_at(&origin, &wire.redis_url()).await;
+    assert_eq!(body(&old).await, "v1");
+    wire.silence(true);
+    let one = instance(&origin, &redis).await;
+    origin.set("/a", lasting("v2"));
+    try_purge(&one, r#"{"url": "http://h/a"}"#).await;
+    one.stop().await;
+    // Nobody who could be heard knew of the record that is lost.
+    redis.ask("FLUSHALL").await;
+    let _new = instance(&origin, &redis).await;
+    wire.silence(false);
+    old.answers("v2").await;
+}
