@@ -1,7 +1,8 @@
 //! What runs in Redis as one step. All keys of the log share one hash slot.
 //!
 //! `head` is a hash: `id` tells this log from every other, `era` and `seq` count, `calm` and `since`
-//! are times in milliseconds, `lost:n` is how far whoever ended era n had come in it. `records` is a stream whose ids are `seq-0`. A message on the channel
+//! are times in milliseconds, `lost:n` is how far whoever ended era n had come in it, `run` is the
+//! run of the server that was looked at last. `records` is a stream whose ids are `seq-0`. A message on the channel
 //! says era and seq, and is no more than a reason to look.
 
 /// Appends records and tells everybody.
@@ -36,7 +37,7 @@ return {era, seq}
 ";
 
 /// A sign of life, and a look at the log: what the caller has yet to apply. Starts a new era if Redis
-/// knows less than the caller, or something else in its place.
+/// knows less than the caller, or something else in its place, or if nobody can tell.
 ///
 /// It must be able to write: a replica that has lost its master knows the log only as it was. Being
 /// full is the one exception, because a Redis that is full still knows everything.
@@ -72,6 +73,15 @@ local sound, lost = era == own and has, era < own or (era == own and lacks)
 if era > own and lacks then
   -- What the caller has applied since its era was ended here, another Redis took; nobody here knows of it.
   lost = applied > tonumber(redis.call('HGET', KEYS[1], 'lost:' .. own) or '0')
+end
+if not sound or ARGV[12] == '1' then
+  -- A server that was started anew, or took over, may have forgotten the last records. Who has followed the
+  -- log so far would miss them; anybody else cannot know, so what was stored before is not trusted.
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+  if run ~= redis.call('HGET', KEYS[1], 'run') then
+    lost = lost or not sound
+    redis.pcall('HSET', KEYS[1], 'run', run)
+  end
 end
 if era == 0 or not id then
   id = ARGV[11]

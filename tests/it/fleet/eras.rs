@@ -19,6 +19,12 @@ async fn try_purge(proxy: &Proxy, order: &str) -> (u16, Value) {
     (answer.status, serde_json::from_str(answer.text()).unwrap_or_default())
 }
 
+/// What an instance does for this run of the server that knew no more than it does.
+async fn vouch_for(redis: &Redis) {
+    let vouch = "return redis.call('HSET', KEYS[1], 'run', string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'))";
+    assert_eq!(redis.ask(&format!("EVAL \"{vouch}\" 1 millpond:{{log}}:head")).await.trim(), ":0");
+}
+
 #[tokio::test]
 async fn b4_a_number_that_was_used_twice_is_nobodys_receipt_and_ends_the_era() {
     let (origin, mut redis) = (Origin::start().await, Redis::start().await);
@@ -33,6 +39,7 @@ async fn b4_a_number_that_was_used_twice_is_nobodys_receipt_and_ends_the_era() {
     wire.silence(true);
     redis.kill();
     redis.restore().await;
+    vouch_for(&redis).await;
     let new = instance(&origin, &redis).await;
     origin.set("/a", lasting("v2"));
     let (status, report) = try_purge(&new, r#"{"url": "http://h/a", "wait": "300ms"}"#).await;
@@ -227,4 +234,43 @@ async fn b4_an_instance_that_had_applied_nothing_tells_another_log_from_its_own(
     let _new = instance(&origin, &redis).await;
     wire.silence(false);
     old.answers("v2").await;
+}
+
+#[tokio::test]
+async fn b4_what_redis_remembers_after_a_crash_is_not_trusted_when_nobody_lived_to_tell_what_it_forgot() {
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    redis.ask("SAVE").await;
+    origin.set("/a", lasting("v2"));
+    one.purge(r#"{"url": "http://h/a", "wait": "5s"}"#).await;
+    // The machine that both were on.
+    one.stop().await;
+    redis.kill();
+    redis.restore().await;
+    let new = instance(&origin, &redis).await;
+    assert_eq!(body(&new).await, "v2");
+}
+
+#[tokio::test]
+async fn a_restart_of_redis_costs_no_era_where_somebody_lived_through_it_and_it_forgot_nothing() {
+    let (origin, mut redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    one.purge(r#"{"url": "http://h/x", "wait": "5s"}"#).await;
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    redis.ask("SAVE").await;
+    redis.kill();
+    redis.restore().await;
+    one.is_synced(true).await;
+    let new = instance(&origin, &redis).await;
+    assert_eq!((body(&one).await, body(&new).await, origin.hits("/a")), ("v1".into(), "v1".into(), 1));
+    // Nor does a fleet that starts again while Redis goes on.
+    one.stop().await;
+    new.stop().await;
+    let newer = instance(&origin, &redis).await;
+    assert_eq!((body(&newer).await, origin.hits("/a")), ("v1".into(), 1));
 }
