@@ -98,6 +98,9 @@ impl Fetch {
     /// dropped as soon as the response turns out to be shared: the client then reads it like any
     /// follower, while it arrives.
     pub(super) async fn run(mut self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
+        // It may have been purged since it was looked up. The fetch counts as newer than that purge, so what
+        // it confirmed would be taken for newer as well.
+        self.stored = self.stored.take().filter(|stored| stored.is_valid(self.key.url(), self.proxy.log.table()));
         match self.ask_fleet().await {
             Found::Stored(entry) => {
                 let fetched = self.share_found(leader, &entry);

@@ -194,6 +194,30 @@ async fn a5_a_refresh_that_the_origin_confirms_after_a_purge_does_not_revive_wha
 }
 
 #[tokio::test]
+async fn a1_who_waited_during_a_purge_and_fetches_after_it_does_not_have_the_purged_confirmed() {
+    for purge in PURGES {
+        let (origin, proxy) = start("").await;
+        let by = |tenant: &str| get(&proxy, "/a").header("tenant", tenant);
+        origin.on("/a", |r| tagged(r).header("etag", "\"1\"").body("v1").validates());
+        by("one").send().await;
+        proxy.pass(Duration::from_secs(61));
+        let gate = origin.hold("/a");
+        let leader = by("one").start().await;
+        gate.arrived(1).await;
+        let follower = by("two").start().await;
+        proxy.followers(1).await;
+        proxy.purge(purge).await;
+        // It turns out that the response is not for the follower, whose own fetch begins after the purge.
+        origin.on("/a", |r| tagged(r).header("vary", "tenant").body("v2"));
+        release_in_order(&gate);
+        assert_eq!(leader.rest().await.unwrap(), "v2", "{purge}");
+        assert_eq!(follower.rest().await.unwrap(), "v2", "{purge}");
+        assert_eq!(origin.hits("/a"), 3, "{purge}");
+        assert_eq!(origin.last("/a").header("if-none-match"), None, "{purge}");
+    }
+}
+
+#[tokio::test]
 async fn a5_an_early_refresh_that_a_purge_overtakes_is_not_stored() {
     for purge in PURGES {
         let origin = Origin::start().await;
