@@ -155,8 +155,9 @@ impl Server {
             let _ = admin.await;
         }
         self.follower.abort();
-        if let Some(shared) = self.controls.proxy.log().shared() {
-            Box::pin(shared.close()).await;
+        let invalidations = self.controls.proxy.log();
+        if let Some(shared) = invalidations.shared() {
+            Box::pin(shared.close(invalidations)).await;
         }
         self.access.flush(FLUSH_DEADLINE).await;
         cut

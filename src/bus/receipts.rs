@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, HashesInterface, StreamsInterface};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Log;
 use super::fleet::{Instance, LEFT};
 use super::number::split;
 use super::shared::{Logged, Shared, Unreachable, within};
@@ -96,8 +97,10 @@ impl Shared {
         &self.member.id
     }
 
-    /// Leaves the fleet, so that nobody waits for this instance's receipts, and ends the connections.
-    pub async fn close(&self) {
+    /// Tells the others what they are owed, as nobody else will. Then leaves the fleet, so that nobody waits
+    /// for this instance's receipts, and ends the connections.
+    pub async fn close(&self, log: &Log) {
+        let _ = timeout(self.member.patience, self.settle(log)).await;
         let left = [(self.member.id.as_str(), format!("0 {LEFT} {}", self.member.report()))];
         let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left)).await;
         let _ = self.commands.quit().await;

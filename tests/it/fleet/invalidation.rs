@@ -12,6 +12,7 @@ use crate::support::wire::Wire;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
+use super::channel::deaf;
 use super::{body, instance, lasting, section, stored};
 
 #[tokio::test]
@@ -59,6 +60,20 @@ async fn a12_a_purge_that_redis_does_not_take_says_so_and_reaches_the_others_lat
     assert_eq!((body(&one).await, origin.hits("/a")), ("v2".into(), asked), "what was fetched since is stored");
     assert_eq!(body(&two).await, "v1");
     redis.restart().await;
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn a12_an_instance_that_stops_tells_the_others_what_it_owes_them() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (deaf(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    redis.ask("ACL SETUSER default -hincrby").await;
+    origin.set("/a", lasting("v2"));
+    one.client().ask("POST", "/a").header("host", "h").send().await;
+    redis.ask("ACL SETUSER default +hincrby").await;
+    one.stop().await;
     two.answers("v2").await;
 }
 
