@@ -1,8 +1,8 @@
 //! The cache key: which requests share stored responses. Pure.
 //!
 //! A key is one byte string: the length of the URL, the URL (scheme, host, path, query after the
-//! route's query rules), the method class, the length-prefixed values of the header fields and
-//! cookies that the route puts into the key, and for a method that is looked up by its body, that
+//! route's query rules), the method class, the length-prefixed names and values of the header fields
+//! and cookies that the route puts into the key, and for a method that is looked up by its body, that
 //! [`Content`]. It is compared byte by byte on every hit, so a hash collision can never mix up two
 //! resources.
 
@@ -108,12 +108,21 @@ pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: 
     key[..LENGTH_BYTES].copy_from_slice(&url_length.to_be_bytes());
     key.push(class as u8);
     for name in &rules.headers {
+        push_name(&mut key, b'h', name.as_str());
         push_field(&mut key, headers, name);
     }
     for name in &rules.cookies {
+        push_name(&mut key, b'c', name);
         push_list(&mut key, cookies(headers, name));
     }
     key
+}
+
+/// What a value is the value of: a reload, or an instance that has another configuration, may put other fields or
+/// another order into the key, and what is stored stays.
+fn push_name(key: &mut KeyBuffer, kind: u8, name: &str) {
+    key.push(kind);
+    push_part(key, Some(name.as_bytes()));
 }
 
 fn push_field(key: &mut KeyBuffer, headers: &HeaderMap, name: &HeaderName) {
