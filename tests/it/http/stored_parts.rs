@@ -521,3 +521,18 @@ async fn the_digest_of_one_part_is_not_shown_with_another_nor_with_the_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_part_varies_on_what_the_whole_would_vary_on() {
+    let (origin, proxy) = start(&format!("{AS_ASKED}, compress = ['gzip'], compress_from = '1B'")).await;
+    origin.on_request("/a", |request| {
+        served(request, DIGITS, &[MINUTE, ("etag", "\"1\""), ("content-type", "text/plain")])
+    });
+    // RFC 9110 section 15.3.7: a 206 has the Vary of the 200 that it is a part of.
+    for _ in 0..2 {
+        let part = ask(&proxy, "bytes=0-4").await;
+        assert_eq!((part.status, part.header("vary").as_deref()), (206, Some("Accept-Encoding")));
+    }
+    proxy.client().get("/a").send().await;
+    assert_eq!(ask(&proxy, "bytes=0-4").await.header("vary").as_deref(), Some("Accept-Encoding"));
+}
