@@ -1,8 +1,8 @@
 //! The cache key: which requests share stored responses. Pure.
 //!
 //! A key is one byte string: the length of the URL, the URL (scheme, host, path, query after the
-//! route's query rules), the method class, the length-prefixed values of the header fields and
-//! cookies that the route puts into the key, and for a method that is looked up by its body, that
+//! route's query rules), the method class, the length-prefixed names and values of the header fields
+//! and cookies that the route puts into the key, and for a method that is looked up by its body, that
 //! [`Content`]. It is compared byte by byte on every hit, so a hash collision can never mix up two
 //! resources.
 
@@ -108,20 +108,31 @@ pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: 
     key[..LENGTH_BYTES].copy_from_slice(&url_length.to_be_bytes());
     key.push(class as u8);
     for name in &rules.headers {
+        push_name(&mut key, b'h', name.as_str());
         push_field(&mut key, headers, name);
     }
     for name in &rules.cookies {
-        push_part(&mut key, cookie(headers, name));
+        push_name(&mut key, b'c', name);
+        push_list(&mut key, cookies(headers, name));
     }
     key
 }
 
+/// What a value is the value of: a reload, or an instance that has another configuration, may put other fields or
+/// another order into the key, and what is stored stays.
+fn push_name(key: &mut KeyBuffer, kind: u8, name: &str) {
+    key.push(kind);
+    push_part(key, Some(name.as_bytes()));
+}
+
 fn push_field(key: &mut KeyBuffer, headers: &HeaderMap, name: &HeaderName) {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    push_part(key, first.map(http::HeaderValue::as_bytes));
+    push_list(key, headers.get_all(name).iter().map(http::HeaderValue::as_bytes));
+}
+
+fn push_list<'a>(key: &mut KeyBuffer, mut values: impl Iterator<Item = &'a [u8]>) {
+    push_part(key, values.next());
     for value in values {
-        push_part(key, Some(value.as_bytes()));
+        push_part(key, Some(value));
     }
     key.push(b';');
 }
@@ -188,17 +199,20 @@ fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     fields.flat_map(|field| field.as_bytes().split(|&b| b == b';').map(<[u8]>::trim_ascii))
 }
 
-/// The value of the first cookie called `name`.
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    cookie_pairs(headers).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+/// What stands behind the name of each cookie called `name`. All of them count: some servers take the first, some the
+/// last, and whoever sends two must not fill the place of those who send one.
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    cookie_pairs(headers).filter(move |pair| cookie_name(pair) == name.as_bytes()).map(move |pair| &pair[name.len()..])
+}
+
+/// Servers ignore white space in front of the equals sign, though no browser sends any.
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    pair.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii_end()
 }
 
 /// Whether there is a cookie of this name, which may end in `*`.
 pub fn has_cookie(headers: &HeaderMap, pattern: &str) -> bool {
-    cookie_pairs(headers).any(|pair| {
-        let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
-        std::str::from_utf8(name).is_ok_and(|name| named(pattern, name))
-    })
+    cookie_pairs(headers).any(|pair| std::str::from_utf8(cookie_name(pair)).is_ok_and(|name| named(pattern, name)))
 }
 
 /// The URL part of a key's bytes.
@@ -346,6 +360,9 @@ mod tests {
             make(&[("x-a", "1"), ("x-a", "2")]),
             make(&[("x-a", "1"), ("x-b", "2")]),
             make(&[("cookie", "tenant=12")]),
+            make(&[("cookie", "tenant=1; tenant=2")]),
+            make(&[("cookie", "tenant=2; tenant=1")]),
+            make(&[("cookie", "tenant=1; tenant")]),
             make(&[("cookie", "other=1; tenant=2")]),
         ];
         for (i, a) in all.iter().enumerate() {

@@ -33,7 +33,7 @@ struct Identity {
     path: String,
     query: Query,
     headers: Vec<Vec<Vec<u8>>>,
-    cookies: Vec<Option<Vec<u8>>>,
+    cookies: Vec<Vec<Vec<u8>>>,
 }
 
 #[derive(PartialEq)]
@@ -74,7 +74,7 @@ impl Request {
                 _ => Query::Pairs(kept(query.unwrap_or_default(), rules)),
             },
             headers: rules.headers.iter().map(|name| values(&self.headers, name.as_str())).collect(),
-            cookies: rules.cookies.iter().map(|name| cookie(&self.headers, name)).collect(),
+            cookies: rules.cookies.iter().map(|name| cookies(&self.headers, name)).collect(),
         }
     }
 }
@@ -99,13 +99,15 @@ fn fits(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |beginning| name.starts_with(beginning))
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    let whole = values(headers, "cookie").join(&b"; "[..]);
-    let mut pairs = whole.split(|&b| b == b';').map(<[u8]>::trim_ascii);
-    pairs.find_map(|pair| {
-        let at = pair.iter().position(|&b| b == b'=')?;
-        (&pair[..at] == name.as_bytes()).then(|| pair[at + 1..].to_vec())
-    })
+/// What stands behind the name of each cookie that is called so, the equals sign included.
+fn cookies(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
+    let fields = values(headers, "cookie");
+    let pairs = fields.iter().flat_map(|field| field.split(|&b| b == b';')).map(<[u8]>::trim_ascii);
+    let rests = pairs.filter_map(|pair| {
+        let at = pair.iter().position(|&b| b == b'=').unwrap_or(pair.len());
+        (pair[..at].trim_ascii_end() == name.as_bytes()).then(|| pair[name.len()..].to_vec())
+    });
+    rests.collect()
 }
 
 fn reads_as_it_was_made(request: &Request, key: &Key, rules: &KeyRules) {

@@ -83,6 +83,8 @@ impl Parts {
     /// `Content-Range` said.
     pub fn new(mut entry: Entry, part: &ContentRange, withheld: Vec<HeaderName>) -> Option<Self> {
         entry.content.status = StatusCode::OK;
+        // It will go with other parts, and with the whole.
+        validation::forget_content(&mut entry.content.headers);
         let bytes = std::mem::take(&mut entry.content.body);
         if bytes.len() as u64 != part.length() {
             return None;

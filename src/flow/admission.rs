@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Method;
-
 use crate::config::CachePolicy;
-use crate::policy::request::{Demand, RequestVerdict, judge_request};
+use crate::policy::request::{Demand, RequestVerdict, judge_request, only_asks};
 use crate::reason::Reason;
 
 use super::content::take_in;
@@ -38,11 +36,11 @@ pub(super) async fn admit(visit: &mut Visit, route: &Route) -> Admission {
     };
     match judge_request(&policy.rules, &visit.parts.method, &visit.parts.headers) {
         RequestVerdict::Unsafe => Admission::PassUnsafe(Reason::UnsafeMethod),
-        RequestVerdict::LookupByBody(_) if visit.wants_upgrade() => Admission::PassUnsafe(Reason::UnsafeMethod),
-        RequestVerdict::LookupByBody(_) if visit.bypasses(policy) => by_method(visit, Reason::BypassRule),
+        RequestVerdict::LookupByBody(_) if visit.wants_upgrade() => by_method(visit, policy, Reason::Upgrade),
+        RequestVerdict::LookupByBody(_) if visit.bypasses(policy) => by_method(visit, policy, Reason::BypassRule),
         RequestVerdict::LookupByBody(demand) => match Box::pin(take_in(visit, policy)).await {
             Ok(()) => Admission::Lookup(Arc::clone(policy), demand),
-            Err(reason) => by_method(visit, reason),
+            Err(reason) => by_method(visit, policy, reason),
         },
         RequestVerdict::Pass(reason) => Admission::Pass(reason),
         RequestVerdict::Lookup(_) if visit.body.is_some() => Admission::Pass(Reason::RequestBody),
@@ -51,7 +49,8 @@ pub(super) async fn admit(visit: &mut Visit, route: &Route) -> Admission {
     }
 }
 
-/// A request that is not looked up by its body after all: what POST may change must be invalidated.
-fn by_method(visit: &Visit, reason: Reason) -> Admission {
-    if visit.parts.method == Method::POST { Admission::PassUnsafe(reason) } else { Admission::Pass(reason) }
+/// A request that is not looked up by its body after all: what it may change must be invalidated.
+fn by_method(visit: &Visit, policy: &CachePolicy, reason: Reason) -> Admission {
+    let asks = only_asks(&policy.rules, &visit.parts.method);
+    if asks { Admission::Pass(reason) } else { Admission::PassUnsafe(reason) }
 }

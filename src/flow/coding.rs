@@ -65,10 +65,21 @@ pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Fo
 /// confirmed need not get it again.
 pub(super) fn arriving<'a>(request: &Parts, route: &Route, head: &Head) -> Form<'a> {
     let Some(compress) = route.compress() else { return Form::Sole };
+    if let Some(announced) = &head.part {
+        return part(route, &head.headers, announced.complete);
+    }
     let covered = head.length.is_none_or(|length| compress.covers(length));
     let Some(codable) = coding::codable(head.status, &head.headers).filter(|_| covered) else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
     held(request, head.status, &accepted, codable, &head.headers).unwrap_or(Form::Plain(codable, None))
+}
+
+/// The form of a part that is not cut from a whole: there is one alone, but the whole may have others, and RFC 9110
+/// section 15.3.7 has a 206 vary on what the 200 would vary on.
+pub(super) fn part<'a>(route: &Route, headers: &HeaderMap, complete: Option<u64>) -> Form<'a> {
+    let covered = route.compress().is_some_and(|compress| complete.is_none_or(|length| compress.covers(length)));
+    let codable = if covered { coding::codable(StatusCode::OK, headers) } else { None };
+    codable.map_or(Form::Sole, |codable| Form::Plain(codable, None))
 }
 
 /// The form that the client says it has. The server chooses among the forms that a client takes, and there is no better

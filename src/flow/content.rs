@@ -124,11 +124,7 @@ pub(super) async fn take_in(visit: &mut Visit, policy: &CachePolicy) -> Result<(
         None => Bytes::new(),
     };
     let headers = &visit.parts.headers;
-    // Some servers take the query from the URL before they look into the body.
-    let elsewhere = visit.parts.uri.query().is_some_and(|query| {
-        ["query", "id", "documentId", "extensions"].iter().any(|name| key::has_parameter(query, name))
-    });
-    if rule.graphql && elsewhere {
+    if rule.graphql && visit.parts.uri.query().is_some_and(graphql::names_a_document) {
         return Err(Reason::NotAQuery);
     }
     let json = (rule.normalise_json || rule.graphql).then(|| key::json_of(headers, &bytes)).flatten();

@@ -18,7 +18,7 @@ use crate::l2::{Found, Lease, Query};
 use crate::origin::ResponseBody;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
-use crate::policy::storability::{Exchange, ResponseVerdict, Storable, judge_response};
+use crate::policy::storability::{self, Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
 use crate::policy::vary::Selecting;
 use crate::reason::{OriginFault, Reason};
@@ -294,11 +294,11 @@ impl Fetch {
             self.disband(RETRY_PAUSE);
         } else {
             match response.status() {
-                // One client's condition or range does not decide what the others get.
-                StatusCode::NOT_MODIFIED
-                | StatusCode::PARTIAL_CONTENT
-                | StatusCode::PRECONDITION_FAILED
-                | StatusCode::RANGE_NOT_SATISFIABLE => {}
+                // One client's request does not decide what the others get.
+                status if storability::is_about_one_request(status) => {}
+                // Nor do the credentials of the client whose request a refresh was made with: what is stored is still
+                // for everybody else.
+                _ if reason == Reason::Authorization && self.cause == Cause::Refresh => {}
                 _ if reason == Reason::TooLarge => self.mark_too_large(Some(response.headers())),
                 _ => self.mark_uncacheable(),
             }

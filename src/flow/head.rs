@@ -11,6 +11,7 @@ use crate::config::CachePolicy;
 use crate::entry::{Content, Entry, Parts, Provenance};
 use crate::key::{self, Key, MethodClass};
 use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
+use crate::policy::vary::Vary;
 use crate::policy::{fields, tags, validation};
 use crate::reason::Reason;
 
@@ -49,14 +50,17 @@ impl Proxy {
         }
         let slot = self.l1.find(key.as_bytes());
         let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
+        let varies_anew = |entry: &Entry| varies_anew(policy, entry, &visit.parts.headers, response.headers());
         let differs = |parts: &Arc<Parts>| {
             let stored = &parts.entry().content().headers;
-            parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
+            varies_anew(parts.entry())
+                || parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
         };
         if let Some(parts) = parts.filter(|parts| differs(parts)) {
             parts.entry().go_stale(self.clock.now());
         }
-        let stored = slot.as_ref().and_then(|slot| slot.select(&visit.parts.headers));
+        // Not one that its client would take as well: the HEAD would have brought another.
+        let stored = slot.as_ref().and_then(|slot| slot.select_exactly(&visit.parts.headers));
         let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
         let content = stored.content();
         // Where we code, the client's own codings are no business of the stored form.
@@ -65,7 +69,8 @@ impl Proxy {
         if content.status != StatusCode::OK || in_another_form {
             return;
         }
-        if !validation::head_agrees(&content.headers, content.body.len() as u64, response.headers()) {
+        let agrees = validation::head_agrees(&content.headers, content.body.len() as u64, response.headers());
+        if !agrees || varies_anew(stored) {
             stored.go_stale(self.clock.now());
             return;
         }
@@ -105,4 +110,12 @@ impl Proxy {
         entry.inherit_forms(stored);
         Some(entry)
     }
+}
+
+/// Whether a HEAD shows a selecting field that was not known when `stored` was: what its own client had there was not
+/// noted, and what the HEAD had there is another matter.
+fn varies_anew(policy: &CachePolicy, stored: &Entry, request: &HeaderMap, shown: &HeaderMap) -> bool {
+    let headers = validation::updates(&stored.content().headers, shown);
+    let selecting = coding::selecting(policy, &Vary::of(&headers), &headers, request);
+    selecting.names().iter().any(|name| !stored.selecting().names().contains(name))
 }

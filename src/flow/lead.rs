@@ -214,7 +214,7 @@ impl Proxy {
             }
             None if let Some(hit) = self.part_to_stand_in(visit, miss) => {
                 let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
-                (Outcome::StaleIfError, self.part_stands_in(visit, hit, status.value()))
+                (Outcome::StaleIfError, self.part_stands_in(visit, route, hit, status.value()))
             }
             None => {
                 let fault = fault.unwrap_or(OriginFault::Abandoned);

@@ -54,7 +54,9 @@ fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<B
         Bulk::Whole(bytes) => Body::full(cut(&bytes, range)),
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
-    given(shown.headers, &ContentRange { range: range.clone(), complete: Some(length) }, body)
+    let mut response = given(shown.headers, &ContentRange { range: range.clone(), complete: Some(length) }, body);
+    validation::forget_content(response.headers_mut());
+    response
 }
 
 /// A `multipart/byteranges` body (RFC 9110 section 14.6).
@@ -70,6 +72,7 @@ fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response
     }
     pieces.push_back(Bytes::from(format!("\r\n--{boundary}--\r\n")));
     let mut response = partial(shown.headers, Body::pieces(pieces));
+    validation::forget_content(response.headers_mut());
     if let Ok(value) = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")) {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }

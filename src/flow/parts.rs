@@ -23,6 +23,7 @@ use super::Proxy;
 use super::answer::Answer;
 use super::body::Body;
 use super::cache_status;
+use super::coding;
 use super::fill::Miss;
 use super::respond::{self, Slice};
 use super::site::Route;
@@ -72,10 +73,12 @@ impl PartHit {
     }
 
     /// The answer, or 304 if the client has what is stored.
-    fn respond(self, request: &Request, now: Moment, status: HeaderValue) -> http::Response<Body> {
+    fn respond(self, request: &Request, route: &Route, now: Moment, status: HeaderValue) -> http::Response<Body> {
         let entry = self.parts.entry();
         let (headers, age) = (&entry.content().headers, entry.age(now));
-        respond::slice(request, Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) }, status)
+        let form = coding::part(route, headers, self.part.complete);
+        let shown = Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) };
+        respond::slice(request, &form, shown, status)
     }
 }
 
@@ -105,7 +108,7 @@ impl Proxy {
         let (now, outcome) = (self.clock.now(), hit.outcome);
         let entry = hit.parts.entry();
         let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
-        Answer::new(hit.respond(&visit.parts, now, status), outcome, Some(route))
+        Answer::new(hit.respond(&visit.parts, &route, now, status), outcome, Some(route))
     }
 
     /// What another fetch has stored since this request was looked up, if it is fresh.
@@ -158,7 +161,13 @@ impl Proxy {
     }
 
     /// The same as an answer, with what is said of the origin.
-    pub(super) fn part_stands_in(&self, visit: &Visit, hit: PartHit, status: HeaderValue) -> http::Response<Body> {
-        hit.respond(&visit.parts, self.clock.now(), status)
+    pub(super) fn part_stands_in(
+        &self,
+        visit: &Visit,
+        route: &Route,
+        hit: PartHit,
+        status: HeaderValue,
+    ) -> http::Response<Body> {
+        hit.respond(&visit.parts, route, self.clock.now(), status)
     }
 }

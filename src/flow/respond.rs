@@ -97,7 +97,7 @@ pub(super) fn arriving(
 ) -> Response<Body> {
     if let Some(part) = &head.part {
         let body = Body::shared(reader, 0, head.length);
-        return slice(request, Slice { headers: &head.headers, age, part, body }, status);
+        return slice(request, form, Slice { headers: &head.headers, age, part, body }, status);
     }
     let body = Bulk::Arriving(reader, head.length);
     represent(request, form, Representation { status: head.status, headers: &head.headers, age, body }, status)
@@ -116,10 +116,15 @@ fn represent(request: &Parts, form: &Form<'_>, shown: Representation<'_>, cache_
             None => whole(shown),
         },
     };
+    say_so(form, &mut response);
+    signed(response, age, cache_status)
+}
+
+/// Says that there may be other forms than the one that is sent.
+fn say_so(form: &Form<'_>, response: &mut Response<Body>) {
     if let Form::Plain(codable, _) = form {
         coding::say_so(response.headers_mut(), *codable);
     }
-    signed(response, age, cache_status)
 }
 
 fn signed(mut response: Response<Body>, age: Duration, cache_status: HeaderValue) -> Response<Body> {
@@ -139,12 +144,13 @@ pub(super) struct Slice<'a> {
 }
 
 /// Answers with a part, which is what the request asks for, unless the client has the whole.
-pub(super) fn slice(request: &Parts, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
+pub(super) fn slice(request: &Parts, form: &Form<'_>, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
     let Slice { headers, age, part, body } = shown;
-    let response = match validation::evaluate_conditional(&request.headers, StatusCode::OK, headers) {
+    let mut response = match validation::evaluate_conditional(&request.headers, StatusCode::OK, headers) {
         Precondition::NotModified => not_modified(headers),
         Precondition::Proceed => partial::given(headers, part, body),
     };
+    say_so(form, &mut response);
     signed(response, age, cache_status)
 }
 

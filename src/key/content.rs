@@ -89,9 +89,11 @@ pub fn json<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<Json<'a>> {
     let is_json =
         essence == b"application/json" || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
     // JSON is UTF-8 (RFC 8259 section 8.1); who says otherwise reads other texts than we do.
+    // So does who says it in a way that is not quite a parameter, to a reader that is not strict.
     let lower = only.as_bytes().to_ascii_lowercase();
-    let charset = lower.split(|&b| b == b';').skip(1).find_map(|part| part.trim_ascii().strip_prefix(b"charset="));
-    let is_utf8 = charset.is_none_or(|charset| matches!(charset, b"utf-8" | b"\"utf-8\"" | b"utf8"));
+    let mut charsets =
+        lower.split(|&b| b == b';').skip(1).filter_map(|part| part.trim_ascii().strip_prefix(b"charset"));
+    let is_utf8 = charsets.all(|charset| matches!(charset, b"=utf-8" | b"=\"utf-8\"" | b"=utf8"));
     if !is_json || !is_utf8 || headers.contains_key(CONTENT_ENCODING) {
         return None;
     }

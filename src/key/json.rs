@@ -16,7 +16,7 @@ pub enum Json<'a> {
     Text(Cow<'a, str>),
     /// A list.
     List(Vec<Self>),
-    /// Members, sorted by name.
+    /// Members, sorted by name without case; those that are equal so as they came.
     Object(Vec<(Cow<'a, str>, Self)>),
 }
 
@@ -61,6 +61,11 @@ impl<'a> Json<'a> {
             }
         }
     }
+}
+
+/// What is equal here may be equal to a reader without case: both ways, since some letters have one form in one only.
+fn without_case(name: &str) -> String {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
@@ -148,10 +153,15 @@ impl<'a> Reader<'a> {
             }
             self.takes(b',').then_some(())?;
         }
-        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         // Some readers take the first, some the last, some both.
-        let twice = members.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b));
-        (!twice).then_some(Json::Object(members))
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return None;
+        }
+        // Stable: readers that match names without case, as Go's do, take the last of two such members.
+        members.sort_by_cached_key(|(name, _)| without_case(name));
+        Some(Json::Object(members))
     }
 
     /// RFC 8259 section 6: no leading zero, no plus sign, digits on both sides of the point.

@@ -149,12 +149,16 @@ impl Slot {
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
     /// the most recent in the language that it likes best, or in a coding that it likes as well as any.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        let matching = self.variants.iter().find(|entry| entry.selecting().matches(request));
         let negotiated = |entry: &&Arc<Entry>| {
             let (selecting, response) = (entry.selecting(), &entry.content().headers);
             selecting.speaks(response, request) || selecting.unpacks(response, request)
         };
-        matching.or_else(|| self.variants.iter().find(negotiated))
+        self.select_exactly(request).or_else(|| self.variants.iter().find(negotiated))
+    }
+
+    /// The most recent variant whose selecting fields match the request: that which it would have brought.
+    pub fn select_exactly(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
+        self.variants.iter().find(|entry| entry.selecting().matches(request))
     }
 
     /// The parts of the variant that matches the request.

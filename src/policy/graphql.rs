@@ -25,6 +25,16 @@ pub fn is_query(body: Option<&Json<'_>>) -> bool {
     }
 }
 
+/// Parameters of a URL by which a document is given or named.
+const DOCUMENTS: [&str; 4] = ["query", "id", "documentId", "extensions"];
+
+/// Whether a URL's query names a document: some servers look there before they look into the body. They read it as a
+/// form, so a name may be written with escapes.
+pub fn names_a_document(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, _)| DOCUMENTS.iter().any(|known| name.eq_ignore_ascii_case(known)))
+}
+
 /// Characters at which some readers, and early drafts of the language, end a line, and with it a comment.
 const DOUBTFUL_BREAKS: [char; 5] = ['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
 

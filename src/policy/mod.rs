@@ -48,4 +48,6 @@ pub struct Rules {
     /// Methods other than GET and HEAD that are looked up, with the body as a part of the key. The
     /// configuration says of each that it only asks.
     pub by_body: Vec<Method>,
+    /// The exception: a POST whose body is plainly a GraphQL query. Any other may change something.
+    pub graphql: bool,
 }

@@ -18,7 +18,7 @@ pub enum RequestVerdict {
     /// Consult the cache.
     Lookup(Demand),
     /// Consult the cache if the body can be part of the key; else treat it as [`Pass`](Self::Pass) where
-    /// the method is safe, and as [`Unsafe`](Self::Unsafe) where it is not.
+    /// it [only asks](only_asks) all the same, and as [`Unsafe`](Self::Unsafe) where it may not.
     LookupByBody(Demand),
     /// Send it to the origin, for this reason.
     Pass(Reason),
@@ -92,10 +92,17 @@ fn judge_by_body(rules: &Rules, method: &Method, headers: &HeaderMap) -> Request
     let conditional = *method == Method::POST && CONDITIONS.iter().any(|name| headers.contains_key(name));
     match demand(rules, headers) {
         Ok(demand) if !disguised && !conditional => RequestVerdict::LookupByBody(demand),
-        // A route that looks QUERY up knows that it is safe.
-        Err(reason) if *method != Method::POST && !disguised => RequestVerdict::Pass(reason),
-        _ => RequestVerdict::Unsafe,
+        _ if disguised || !only_asks(rules, method) => RequestVerdict::Unsafe,
+        Err(reason) => RequestVerdict::Pass(reason),
+        Ok(_) => RequestVerdict::Pass(Reason::MethodNotCached),
     }
+}
+
+/// Whether a method that the route looks up by its body changes nothing, even if the body cannot be part of the key. The
+/// route says so of POST, and it counts for each: if one that is too large, or has a condition, invalidated the URL, a
+/// single request could cost everybody the answers to all bodies.
+pub fn only_asks(rules: &Rules, method: &Method) -> bool {
+    *method != Method::POST || !rules.graphql
 }
 
 #[cfg(test)]
@@ -133,22 +140,35 @@ mod tests {
     #[test]
     fn a_method_of_the_route_is_looked_up_by_its_body_unless_it_means_more_than_it_says() {
         let query = Method::from_bytes(b"QUERY").unwrap();
-        let judge = |method: &Method, name: &'static str| {
+        let judge_where = |graphql, method: &Method, name: &'static str| {
             let by_body = vec![Method::POST, query.clone()];
-            let rules = Rules { respect_client_cache_control: true, by_body, ..Rules::default() };
+            let rules = Rules { respect_client_cache_control: true, by_body, graphql, ..Rules::default() };
             let value = HeaderValue::from_static("no-store");
             judge_request(&rules, method, &HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
         };
+        let judge = |method: &Method, name| judge_where(false, method, name);
         let lookup = RequestVerdict::LookupByBody(Demand::default());
+        let passed = RequestVerdict::Pass(Reason::MethodNotCached);
         for (name, post, asked) in [
             ("content-type", lookup.clone(), lookup.clone()),
-            ("if-none-match", RequestVerdict::Unsafe, lookup.clone()),
-            ("if-match", RequestVerdict::Unsafe, lookup.clone()),
-            ("range", RequestVerdict::Unsafe, lookup.clone()),
+            ("if-none-match", passed.clone(), lookup.clone()),
+            ("if-match", passed.clone(), lookup.clone()),
+            ("range", passed.clone(), lookup.clone()),
             ("x-http-method-override", RequestVerdict::Unsafe, RequestVerdict::Unsafe),
-            ("cache-control", RequestVerdict::Unsafe, RequestVerdict::Pass(Reason::RequestNoStore)),
+            (
+                "cache-control",
+                RequestVerdict::Pass(Reason::RequestNoStore),
+                RequestVerdict::Pass(Reason::RequestNoStore),
+            ),
         ] {
-            assert_eq!((judge(&Method::POST, name), judge(&query, name)), (post, asked), "{name}");
+            assert_eq!((judge(&Method::POST, name), judge(&query, name)), (post, asked.clone()), "{name}");
+            // Where POST may be a mutation as well, one that is not looked up counts as one.
+            let mutating = if name == "content-type" { lookup.clone() } else { RequestVerdict::Unsafe };
+            assert_eq!(
+                (judge_where(true, &Method::POST, name), judge_where(true, &query, name)),
+                (mutating, asked),
+                "{name}"
+            );
         }
         assert_eq!(judge(&Method::PUT, "content-type"), RequestVerdict::Unsafe);
         assert_eq!(judge(&Method::GET, "content-type"), RequestVerdict::Lookup(Demand::default()));

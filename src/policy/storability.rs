@@ -152,6 +152,12 @@ fn is_understood(status: StatusCode) -> bool {
         || matches!(status.as_u16(), 500..=508 | 511)
 }
 
+/// Whether a status says more of the request that it answers than of its target: it answers a condition or a range, or
+/// another client, or the same one a little later or with fewer fields, would have got something else.
+pub fn is_about_one_request(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 206 | 304 | 400 | 408 | 412..=414 | 416 | 417 | 421 | 425 | 428 | 429 | 431)
+}
+
 /// Server-sent events never end, so they can neither be stored nor shared, nor have a time limit.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {

@@ -12,6 +12,17 @@ use super::age::date;
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
+/// Fields about the very bytes of one message's content (RFC 9530 section 2 and its forerunner), which a part of it has
+/// not, nor a whole that was made of parts.
+const OF_THE_CONTENT: [HeaderName; 2] = [CONTENT_MD5, CONTENT_DIGEST];
+
+/// Removes what is said of the content of one message from fields that are to go with another content.
+pub fn forget_content(headers: &mut HeaderMap) {
+    for name in OF_THE_CONTENT {
+        headers.remove(name);
+    }
+}
+
 /// What a client's conditions mean for a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {

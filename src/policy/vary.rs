@@ -76,7 +76,8 @@ impl Selecting {
         // Who asked named languages, this among them, and nothing else that might show in the response.
         let asked = self.fields().find(|(name, _)| **name == ACCEPT_LANGUAGE).and_then(|(_, asked)| asked);
         asked.is_some_and(|asked| names(asked, language))
-            && favourite(request).is_some_and(|range| covers(&range, language))
+            && favourite(request)
+                .is_some_and(|range| covers(&range, language) && !is_excepted(&range, language, request))
             && self.fields().all(|(name, stored)| *name == ACCEPT_LANGUAGE || same(name, stored, request))
     }
 
@@ -139,6 +140,14 @@ fn favourite(request: &HeaderMap) -> Option<Vec<u8>> {
         }
     }
     best.filter(|(range, weight)| !tied && *weight > 0 && range != b"*").map(|(range, _)| range)
+}
+
+/// Whether a request names this tag by a longer range as well, which it does not like as much: RFC 2616 section
+/// 14.4 had the longest one count, and its successors leave it to the server.
+fn is_excepted(favourite: &[u8], tag: &[u8], request: &HeaderMap) -> bool {
+    let members = request.get_all(ACCEPT_LANGUAGE).iter().flat_map(|field| field.as_bytes().split(|&b| b == b','));
+    let ranges = members.map(|member| member.split(|&b| b == b';').next().unwrap_or_default().trim_ascii());
+    ranges.into_iter().any(|range| range.len() > favourite.len() && covers(range, tag))
 }
 
 /// Whether a normalised list has nothing but language ranges with their weights, one of them for this tag.
@@ -328,7 +337,14 @@ mod tests {
         for other in ["fr, de;q=0.9", "de, en", "*", "de;q=0", "d", "de-CH", "de;level=1", "de;q=nan", "de;q=2", ""] {
             assert!(!stored.speaks(&german, &ask(other)), "{other}");
         }
-        assert!(stored.speaks(&map(&[("content-language", "de-CH")]), &ask("de")), "a range covers its kind");
+        let swiss = map(&[("content-language", "de-CH")]);
+        assert!(
+            stored.speaks(&swiss, &ask("de")) && stored.speaks(&swiss, &ask("de, de-AT;q=0")),
+            "a range covers its kind"
+        );
+        for asked in ["de, de-CH;q=0", "de-ch;q=0.5, de"] {
+            assert!(!stored.speaks(&swiss, &ask(asked)), "{asked}: but not where it says otherwise");
+        }
         assert!(!stored.speaks(&map(&[("content-language", "de, en")]), &ask("de")), "a mixed response");
         assert!(!stored.speaks(&map(&[]), &ask("de")), "one that does not say");
         assert!(!stored.speaks(&german, &map(&[("accept-language", "de"), ("foo", "2")])), "another field differs");

@@ -90,6 +90,7 @@ fn rules(raw: &raw::Cache) -> Rules {
         respect_client_cache_control: raw.respect_client_cache_control.value,
         store_set_cookie: raw.store_set_cookie.value,
         by_body: raw.key.value.body.as_ref().map(|body| body::methods(&body.value).collect()).unwrap_or_default(),
+        graphql: raw.key.value.body.as_ref().is_some_and(|body| body.value.graphql.value),
     }
 }
 

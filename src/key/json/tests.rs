@@ -65,6 +65,20 @@ fn values_that_some_reader_may_tell_apart_have_forms_of_their_own() {
 }
 
 #[test]
+fn members_whose_names_differ_in_case_alone_keep_their_order() {
+    for (one, other) in [
+        (r#"{"id":1,"ID":2}"#, r#"{"ID":2,"id":1}"#),
+        // The sign of kelvin, and the long s.
+        (r#"{"k":1,"\u212a":2}"#, r#"{"\u212a":2,"k":1}"#),
+        (r#"{"s":1,"a":0,"\u017f":2}"#, r#"{"a":0,"\u017f":2,"s":1}"#),
+    ] {
+        assert_ne!(canonical(one).unwrap(), canonical(other).unwrap(), "{one}");
+    }
+    assert_eq!(canonical(r#"{"B":1,"a":2,"C":3}"#), canonical(r#"{"C":3,"B":1,"a":2}"#));
+    assert_eq!(canonical(r#"{"a":1,"A":2,"a":3}"#), None, "a name that is there twice");
+}
+
+#[test]
 fn what_is_not_without_doubt_is_not_read() {
     for text in [
         "",

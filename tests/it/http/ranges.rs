@@ -181,3 +181,25 @@ async fn a_part_from_the_origin_is_never_stored() {
     origin.on("/a", digits);
     assert_eq!(proxy.client().get("/a").send().await.text(), DIGITS);
 }
+
+#[tokio::test]
+async fn a_part_does_not_show_the_digest_of_the_whole() {
+    let (origin, proxy) = start("").await;
+    origin.on("/a", |r| {
+        digits(r)
+            .header("content-digest", "sha-256=:AA==:")
+            .header("content-md5", "AA==")
+            .header("repr-digest", "x=:AA==:")
+    });
+    let whole = proxy.client().get("/a").send().await;
+    assert_eq!(whole.header("content-digest").as_deref(), Some("sha-256=:AA==:"));
+    for range in ["bytes=0-4", "bytes=0-1,4-5"] {
+        let part = proxy.client().get("/a").header("range", range).send().await;
+        assert_eq!((part.status, part.cache_status().hit), (206, true), "{range}");
+        // RFC 9530 section 2: it is that of the content, which is a part here.
+        for name in ["content-digest", "content-md5"] {
+            assert_eq!(part.header(name), None, "{range} {name}");
+        }
+        assert!(part.header("repr-digest").is_some(), "{range}: this one is of the whole by definition");
+    }
+}

@@ -143,3 +143,43 @@ async fn a_304_to_a_client_that_validates_an_older_copy_is_not_taken_for_the_sto
     assert_eq!((answer.status, answer.text()), (200, "new"));
     assert_eq!(origin.last("/a").header("if-none-match").as_deref(), Some("\"2\""), "our condition, not the client's");
 }
+
+/// Stores a GET with these fields, then has a HEAD passed on that is sent with `accept` and shown `shown`.
+async fn told_by_a_head(
+    accept: (&'static str, &'static str),
+    stored: &'static [(&'static str, &'static str)],
+    shown: &'static [(&'static str, &'static str)],
+) -> (crate::support::origin::Origin, crate::support::proxy::Proxy) {
+    let (origin, proxy) = start(", respect_client_cache_control = true").await;
+    let dressed = |fields: &'static [(&'static str, &'static str)]| {
+        move |r| fields.iter().fold(for_a_minute(r), |r, (name, value)| r.header(name, value)).body("hello")
+    };
+    origin.on("/a", dressed(stored));
+    proxy.client().get("/a").header("accept-language", "de").header("accept-encoding", "gzip").send().await;
+    origin.on("/a", dressed(shown));
+    let head = proxy.client().ask("HEAD", "/a").header("cache-control", "no-store");
+    let others =
+        [("accept-language", "de"), ("accept-encoding", "gzip")].into_iter().filter(|(name, _)| *name != accept.0);
+    let head = others.fold(head, |head, (name, value)| head.header(name, value));
+    head.header(accept.0, accept.1).send().await;
+    origin.on("/a", |r| for_a_minute(r).header("vary", "accept-language").body("new"));
+    (origin, proxy)
+}
+
+#[tokio::test]
+async fn a_head_that_shows_a_new_selecting_field_does_not_hand_the_stored_body_to_its_own_audience() {
+    let vary = &[("vary", "accept-language")];
+    let (_origin, proxy) = told_by_a_head(("accept-language", "fr"), &[], vary).await;
+    // Which language it was asked for in, nobody noted when it was stored.
+    let french = proxy.client().get("/a").header("accept-language", "fr").send().await;
+    assert_eq!(french.text(), "new", "{:?}", french.header("cache-status"));
+}
+
+#[tokio::test]
+async fn a_head_for_another_variant_says_nothing_of_one_that_its_client_would_take_as_well() {
+    let gzip = &[("vary", "accept-encoding"), ("content-encoding", "gzip"), ("etag", "\"g\"")];
+    let brotli = &[("vary", "accept-encoding"), ("content-encoding", "br"), ("etag", "\"b\"")];
+    let (_origin, proxy) = told_by_a_head(("accept-encoding", "gzip, br"), gzip, brotli).await;
+    let ask = proxy.client().get("/a").header("accept-encoding", "gzip").header("accept-language", "de");
+    assert!(ask.send().await.cache_status().hit);
+}

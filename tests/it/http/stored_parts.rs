@@ -500,3 +500,39 @@ async fn a_head_that_is_passed_on_and_tells_of_something_else_makes_parts_stale(
         assert_eq!(ask(&proxy, "bytes=0-4").await.cache_status().hit, !stale, "{tag}");
     }
 }
+
+#[tokio::test]
+async fn the_digest_of_one_part_is_not_shown_with_another_nor_with_the_whole() {
+    let (origin, proxy) = start(AS_ASKED).await;
+    origin.on_request("/a", |request| {
+        let digest = format!("x=:{}:", request.header("range").unwrap_or_default().len());
+        served(request, DIGITS, &[MINUTE, ("etag", "\"1\""), ("content-digest", &digest), ("content-md5", "AA==")])
+    });
+    let own = ask(&proxy, "bytes=0-6").await;
+    assert_eq!(own.header("content-digest").as_deref(), Some("x=:9:"), "as the origin sent it");
+    let within = ask(&proxy, "bytes=2-3").await;
+    let completed = proxy.client().get("/a").send().await;
+    let hit = proxy.client().get("/a").send().await;
+    assert_eq!((seen(&within), seen(&completed)), (part("2-3", "23", true), whole(DIGITS, false)));
+    assert_eq!(seen(&hit), whole(DIGITS, true));
+    for answer in [within, completed, hit] {
+        for name in ["content-digest", "content-md5"] {
+            assert_eq!(answer.header(name), None, "{name} of {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_part_varies_on_what_the_whole_would_vary_on() {
+    let (origin, proxy) = start(&format!("{AS_ASKED}, compress = ['gzip'], compress_from = '1B'")).await;
+    origin.on_request("/a", |request| {
+        served(request, DIGITS, &[MINUTE, ("etag", "\"1\""), ("content-type", "text/plain")])
+    });
+    // RFC 9110 section 15.3.7: a 206 has the Vary of the 200 that it is a part of.
+    for _ in 0..2 {
+        let part = ask(&proxy, "bytes=0-4").await;
+        assert_eq!((part.status, part.header("vary").as_deref()), (206, Some("Accept-Encoding")));
+    }
+    proxy.client().get("/a").send().await;
+    assert_eq!(ask(&proxy, "bytes=0-4").await.header("vary").as_deref(), Some("Accept-Encoding"));
+}

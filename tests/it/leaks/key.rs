@@ -109,3 +109,27 @@ async fn f11_the_variants_of_a_url_are_bounded_and_those_stored_stay_useful() {
     let refused = proxy.metric(r#"not_stored_total{reason="too-many-variants",route="all"}"#).await;
     assert_eq!((refused, proxy.metric("l1_entries").await, origin.hits("/a")), (17, 1, 20));
 }
+
+#[tokio::test]
+async fn f15_a_second_cookie_of_a_name_counts_as_well_as_the_first() {
+    let (origin, proxy) = start(", key = { cookies = ['tenant'] }").await;
+    // Some frameworks take the first cookie of a name, some the last; and most ignore white space.
+    origin.on_request("/a", |request| {
+        let cookies = request.header("cookie").unwrap();
+        let last = cookies.split(';').rfind(|pair| pair.trim_start().starts_with("tenant")).unwrap();
+        for_a_minute(Reply::ok()).body(last.split_once('=').unwrap().1.to_owned())
+    });
+    for evil in ["tenant=one; tenant=two", "tenant=one; tenant =two", "tenant=one; a=b;tenant\t=two"] {
+        assert_eq!(with(&proxy, "/a", "cookie", evil).send().await.text(), "two", "{evil}");
+        assert_eq!(with(&proxy, "/a", "cookie", "tenant=one").send().await.text(), "one", "after {evil}");
+        proxy.purge(r#"{"all": true}"#).await;
+    }
+}
+
+#[tokio::test]
+async fn f9_a_cookie_with_space_behind_its_name_is_bypassed_as_the_origin_reads_it() {
+    let (origin, proxy) = start(", bypass = { cookies = ['session'] }").await;
+    origin.on_request("/a", |request| for_a_minute(Reply::ok()).body(request.header("cookie").unwrap_or_default()));
+    with(&proxy, "/a", "cookie", "session =mine").send().await;
+    assert_eq!(proxy.client().get("/a").send().await.text(), "");
+}

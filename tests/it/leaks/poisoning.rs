@@ -1,5 +1,7 @@
 //! What one client sends can not shape what another gets, unless it is part of the key.
 
+use std::time::Duration;
+
 use super::{for_a_minute, start, with};
 use crate::support::origin::{Received, Reply};
 
@@ -149,4 +151,40 @@ async fn f8_errors_that_a_client_provokes_are_not_stored_for_others() {
         assert_eq!(with(&proxy, "/a", "x-evil", "1").send().await.status, status);
         assert_eq!(proxy.client().get("/a").send().await.text(), "hello", "{status}");
     }
+}
+
+#[tokio::test]
+async fn f8_an_error_that_a_client_provokes_costs_nobody_what_is_stored() {
+    for status in [400, 413, 414, 429, 431] {
+        let (origin, proxy) = start(", stale_while_revalidate = '60s'").await;
+        origin.on_request("/a", move |request| match request.header("x-large") {
+            Some(_) => Reply::ok().status(status),
+            None => for_a_minute(Reply::ok()).body("good"),
+        });
+        let get = || proxy.client().get("/a");
+        get().send().await;
+        proxy.pass(Duration::from_secs(61));
+        // Its request is what the response is refreshed with.
+        assert_eq!(get().header("x-large", "1").send().await.text(), "good");
+        proxy.refreshed("uncacheable", 1).await;
+        let stale = get().send().await;
+        assert_eq!((stale.text(), stale.cache_status().hit), ("good", true), "{status}");
+        proxy.refreshed("replaced", 1).await;
+        proxy.pass(Duration::from_secs(125));
+        assert_eq!(get().header("x-large", "1").send().await.status, status);
+        assert_eq!(get().send().await.cache_status().fwd.as_deref(), Some("stale"), "{status}: it is shared as before");
+    }
+}
+
+#[tokio::test]
+async fn f8_the_credentials_of_one_client_cost_nobody_what_is_stored() {
+    let (origin, proxy) = start(", stale_while_revalidate = '60s'").await;
+    origin.on("/a", |r| for_a_minute(r).body("good"));
+    let get = || proxy.client().get("/a");
+    get().send().await;
+    proxy.pass(Duration::from_secs(61));
+    // What it brings is not for others (RFC 9111 section 3.5), but what is stored is.
+    assert_eq!(get().header("authorization", "Basic eDp5").send().await.text(), "good");
+    proxy.refreshed("uncacheable", 1).await;
+    assert!(get().send().await.cache_status().hit);
 }

@@ -166,3 +166,39 @@ async fn g6_twenty_reloads_good_and_bad_under_load_fail_no_request() {
     }
     assert_eq!(origin.hits("/hit"), 1, "the cache stays");
 }
+
+#[tokio::test]
+async fn f15_fields_of_the_key_that_change_places_make_other_keys() {
+    let origin = Origin::start().await;
+    origin.on_request("/a", |request| {
+        let text = ["x-a", "x-b", "cookie"].map(|name| request.header(name).unwrap_or_default()).join("|");
+        crate::support::origin::Reply::ok().header("cache-control", "max-age=60").body(text)
+    });
+    for (before, after, first, second) in [
+        (
+            "headers = ['x-a', 'x-b']",
+            "headers = ['x-b', 'x-a']",
+            &[("x-a", "1"), ("x-b", "2")],
+            &[("x-a", "2"), ("x-b", "1")],
+        ),
+        (
+            "cookies = ['a', 'b']",
+            "cookies = ['b', 'a']",
+            &[("cookie", "a=1; b=2"), ("x-c", "1")],
+            &[("cookie", "a=2; b=1"), ("x-c", "1")],
+        ),
+        ("headers = ['x-a']", "headers = ['x-b']", &[("x-a", "1"), ("x-c", "1")], &[("x-b", "1"), ("x-c", "1")]),
+    ] {
+        let mut config = ConfigText::for_origin(&origin);
+        config.cache(&format!("key = {{ {before} }}"));
+        let millpond = Millpond::run(&config).await;
+        let ask = |fields: &[(&str, &str)]| {
+            fields.iter().fold(millpond.client().get("/a"), |ask, (name, value)| ask.header(name, value))
+        };
+        let one = ask(first).send().await;
+        config.cache(&format!("key = {{ {after} }}"));
+        reload(&millpond, APPLIED, || millpond.write(&config)).await;
+        let other = ask(second).send().await;
+        assert_ne!(one.text(), other.text(), "{before} {after}");
+    }
+}

@@ -52,3 +52,16 @@ async fn a13_a_mutation_that_succeeds_invalidates_the_queries_of_its_url() {
     ask(&proxy, "QUERY", JSON, "{\"query\": \"mutation { a }\"}").send().await;
     assert!(asks(&proxy, "{ a }").await);
 }
+
+#[tokio::test]
+async fn a_document_that_the_url_names_by_escapes_is_found_as_well() {
+    let (_origin, proxy) = start(GRAPHQL, "").await;
+    for query in ["query=mutation%7Bpay%7D", "qu%65ry=mutation%7Bpay%7D", "Query=mutation%7Bpay%7D", "a=b&%69d=pay"] {
+        let ask = || {
+            let ask = proxy.client().ask("POST", &format!("/s?{query}")).header("host", "api.test");
+            ask.header("content-type", JSON).body("{\"query\": \"{a}\"}")
+        };
+        ask().send().await;
+        assert_eq!(ask().send().await.cache_status().detail.as_deref(), Some("not-a-query"), "{query}");
+    }
+}

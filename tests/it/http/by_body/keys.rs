@@ -119,3 +119,25 @@ async fn without_a_lifetime_of_the_response_or_of_the_route_nothing_is_stored() 
     let (_origin, proxy) = start("", ", ttl = '60s'").await;
     assert!(!hits(&proxy, "a").await && hits(&proxy, "a").await);
 }
+
+#[tokio::test]
+async fn f15_members_whose_names_differ_in_case_alone_count_in_the_order_they_came_in() {
+    let (_origin, proxy) = start(", normalise_json = true", "").await;
+    // A reader that matches names without case, as Go's does, takes the last.
+    assert!(!hits(&proxy, r#"{"id":1,"ID":2}"#).await);
+    assert!(!hits(&proxy, r#"{"ID":2,"id":1}"#).await);
+}
+
+#[tokio::test]
+async fn f15_a_charset_that_is_written_in_an_odd_way_is_another_one() {
+    let (_origin, proxy) = start(", normalise_json = true", "").await;
+    for kind in [
+        "application/json; charset =iso-8859-1",
+        "application/json; charset= iso-8859-1",
+        "application/json; charset*=x''iso-8859-1",
+    ] {
+        ask(&proxy, "POST", kind, "{\"a\": \"\\u00e9\"}").send().await;
+        let other = ask(&proxy, "POST", kind, "{\"a\": \"\u{e9}\"}").send().await;
+        assert!(!other.cache_status().hit, "{kind}");
+    }
+}
