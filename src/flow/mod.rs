@@ -35,7 +35,9 @@ mod search;
 mod share;
 mod site;
 mod upload;
+mod vigil;
 mod visit;
+mod written;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -36,7 +36,7 @@ impl Host {
 
 /// The request as it is written to the origin: target in origin form, HTTP/1.1, and framing
 /// that follows from the body alone, so that no field of the client's can contradict it.
-/// Extensions but [`OnInterim`] stay behind; they belong to the client's connection.
+/// Extensions but [`OnInterim`] stay behind; most belong to the client's connection.
 pub(super) fn prepare(request: Request<RequestBody>, host: &Host) -> Request<Outgoing> {
     let (mut parts, body) = request.into_parts();
     let mut headers = parts.headers;

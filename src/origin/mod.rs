@@ -7,6 +7,7 @@
 //! | `pool`, `connector`, `link` | connections: which, how, and one exchange on one |
 //! | `head` | what is changed in a request, what is refused in a response |
 //! | `interim` | what the origin says before its response |
+//! | `underway` | whether a request has left |
 //! | `upload`, `body` | the two bodies |
 //! | `retry`, `fault` | what may be sent again, and what is reported |
 
@@ -19,6 +20,7 @@ mod link;
 mod pool;
 mod queue;
 mod retry;
+mod underway;
 mod upload;
 
 use std::pin::Pin;
@@ -30,6 +32,7 @@ use tokio::time::{Sleep, sleep};
 
 pub use self::body::ResponseBody;
 pub use self::interim::OnInterim;
+pub use self::underway::Underway;
 pub use self::upload::{RequestBody, UploadError};
 
 use self::body::Lease;
@@ -74,8 +77,8 @@ impl Origin {
     ///
     /// The caller has removed hop-by-hop fields (and put back `Connection` and `Upgrade` for an
     /// upgrade). `Host` and the framing fields are set here, and of the URI only path and query
-    /// count. Of the request's extensions [`OnInterim`] is obeyed and the others are dropped: take
-    /// [`hyper::upgrade::on`] of the client's request before. That of the response works as usual.
+    /// count. Of the request's extensions [`OnInterim`] and [`Underway`] are obeyed and the others are
+    /// dropped: take [`hyper::upgrade::on`] of the client's request before. That of the response works as usual.
     ///
     /// Each failure is counted once under the fault returned, here or by the [`ResponseBody`].
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
@@ -92,18 +95,24 @@ impl Origin {
         self.metrics.requests.inc();
         let began = self.clock.now();
         let mut total = self.config.total_timeout.map(|limit| Box::pin(sleep(limit)));
+        let underway = request.extensions().get::<Underway>().cloned().unwrap_or_default();
         let request = head::prepare(request, &self.host);
         let (upgrade, upload) = (head::asks_upgrade(&request), request.body().upload());
-        let (response, link) = within(total.as_mut(), self.exchange(request)).await?;
+        let (response, link) = within(total.as_mut(), self.exchange(request, &underway)).await?;
         head::judge(&response, upgrade)?;
         self.metrics.latency.observe(self.clock.now().since(began).as_secs_f64());
         Ok(self.respond(response, Lease { link, pool: Arc::clone(&self.pool), upload, turn }, total))
     }
 
     /// One exchange up to the response head, and a second one where that is allowed.
-    async fn exchange(&self, request: Request<Outgoing>) -> Result<(Response<Incoming>, Link), OriginFault> {
+    async fn exchange(
+        &self,
+        request: Request<Outgoing>,
+        underway: &Underway,
+    ) -> Result<(Response<Incoming>, Link), OriginFault> {
         let limit = self.config.first_byte_timeout;
         let mut link = self.pool.link().await?;
+        underway.set();
         let spare = retry::spare(&request, &link);
         let lost = match link.send(request, limit).await {
             Ok(response) => return Ok((response, link)),

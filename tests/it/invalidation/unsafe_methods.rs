@@ -79,6 +79,44 @@ async fn a13_an_unsafe_request_that_never_reached_the_origin_invalidates_nothing
 }
 
 #[tokio::test]
+async fn a13_what_a_client_has_changed_that_leaves_before_its_answer_is_invalidated() {
+    for body in ["", "x"] {
+        let (origin, proxy) = start("", &["/a"], Reply::ok).await;
+        let gate = origin.hold("/a");
+        let write = ask(&proxy, "POST", "/a").body(body).start().await;
+        gate.arrived(1).await;
+        drop(write);
+        proxy.answering(0).await;
+        assert!(get(&proxy, "/a").send().await.cache_status().hit, "nothing is known yet");
+        gate.release();
+        proxy.reaches("invalidation_applied_seq", 1).await;
+        assert_eq!(get(&proxy, "/a").send().await.text(), "v2", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a13_a_client_that_leaves_while_it_waits_for_a_connection_changes_nothing() {
+    let origin = Origin::start().await;
+    origin.on("/a", |r| for_a_minute(r).body("v1"));
+    origin.on("/busy", |r| r);
+    let proxy = Proxy::start(&origin).cache(EXACT).origin("max_connections = 1").await;
+    get(&proxy, "/a").send().await;
+    let gate = origin.hold("/busy");
+    let busy = get(&proxy, "/busy").start().await;
+    gate.arrived(1).await;
+    let write = ask(&proxy, "POST", "/a").start().await;
+    proxy.reaches("origin_requests_queued{origin=\"scripted\"}", 1).await;
+    drop(write);
+    proxy.answering(1).await;
+    gate.release();
+    busy.rest().await.unwrap();
+    // This one waited behind it, if it still waited.
+    get(&proxy, "/busy").send().await;
+    assert!(origin.requests().iter().all(|request| request.method == "GET"));
+    assert!(get(&proxy, "/a").send().await.cache_status().hit);
+}
+
+#[tokio::test]
 async fn a13_a_safe_method_that_is_not_cached_invalidates_nothing() {
     let (origin, proxy) = start("", &["/a"], Reply::ok).await;
     assert_eq!(ask(&proxy, "OPTIONS", "/a").send().await.status, 200);

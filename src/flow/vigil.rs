@@ -1,0 +1,67 @@
+//! Unsafe requests whose clients do not stay for the answer.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use http::{Request, Response};
+use tokio::runtime::Handle;
+
+use crate::origin::{RequestBody, ResponseBody, Underway};
+use crate::policy::invalidation;
+use crate::reason::OriginFault;
+
+use super::Proxy;
+use super::pass::exchange;
+use super::site::Route;
+use super::written::Written;
+
+type Answered = Result<Response<ResponseBody>, OriginFault>;
+
+/// An unsafe request on its way. What it changes at the origin is invalidated whoever hears of the
+/// success (RFC 9111 section 4.4): if the client leaves first, its answer is waited for all the same,
+/// for as long as the origin's time-outs allow.
+pub(super) struct Vigil<'a> {
+    proxy: &'a Arc<Proxy>,
+    written: &'a Written,
+    underway: Underway,
+    exchange: Option<BoxFuture<'static, Answered>>,
+}
+
+impl<'a> Vigil<'a> {
+    pub(super) fn new(
+        proxy: &'a Arc<Proxy>,
+        written: &'a Written,
+        route: &Arc<Route>,
+        mut request: Request<RequestBody>,
+    ) -> Self {
+        let (underway, route) = (Underway::default(), Arc::clone(route));
+        request.extensions_mut().insert(underway.clone());
+        let exchange = async move { exchange(&route, request).await }.boxed();
+        Self { proxy, written, underway, exchange: Some(exchange) }
+    }
+
+    /// The origin's answer, for a client that stays.
+    pub(super) async fn answer(mut self) -> Answered {
+        let Some(exchange) = &mut self.exchange else { return Err(OriginFault::Abandoned) };
+        let answered = poll_fn(|cx| exchange.poll_unpin(cx)).await;
+        self.exchange = None;
+        answered
+    }
+}
+
+impl Drop for Vigil<'_> {
+    fn drop(&mut self) {
+        let Some(exchange) = self.exchange.take().filter(|_| self.underway.is_set()) else { return };
+        let (Ok(runtime), proxy) = (Handle::try_current(), Arc::clone(self.proxy)) else { return };
+        let written = self.written.clone();
+        runtime.spawn(async move {
+            match exchange.await {
+                Ok(response) if invalidation::invalidates(response.status()) => {
+                    proxy.invalidate_after(&written, response.headers(), None).await;
+                }
+                _ => {}
+            }
+        });
+    }
+}
