@@ -72,10 +72,10 @@ impl PartHit {
     }
 
     /// The answer, or 304 if the client has what is stored.
-    fn respond(self, request: &Request, now: Moment, status: HeaderValue) -> http::Response<Body> {
+    fn respond(self, visit: &Visit, now: Moment, status: HeaderValue) -> http::Response<Body> {
         let entry = self.parts.entry();
         let (headers, age) = (&entry.content().headers, entry.age(now));
-        respond::slice(request, Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) }, status)
+        respond::slice(visit, Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) }, status)
     }
 }
 
@@ -105,7 +105,7 @@ impl Proxy {
         let (now, outcome) = (self.clock.now(), hit.outcome);
         let entry = hit.parts.entry();
         let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
-        Answer::new(hit.respond(&visit.parts, now, status), outcome, Some(route))
+        Answer::new(hit.respond(visit, now, status), outcome, Some(route))
     }
 
     /// What another fetch has stored since this request was looked up, if it is fresh.
@@ -159,6 +159,6 @@ impl Proxy {
 
     /// The same as an answer, with what is said of the origin.
     pub(super) fn part_stands_in(&self, visit: &Visit, hit: PartHit, status: HeaderValue) -> http::Response<Body> {
-        hit.respond(&visit.parts, self.clock.now(), status)
+        hit.respond(visit, self.clock.now(), status)
     }
 }

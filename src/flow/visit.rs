@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
 use crate::listener::Interim;
@@ -33,6 +34,8 @@ pub(super) struct Visit {
     pub(super) interim: Option<Interim>,
     /// When the head had arrived.
     pub(super) started: Moment,
+    /// The same on the wall clock, which tells the century of a date with two digits for the year.
+    pub(super) arrived: SystemTime,
     /// The configuration that this request is served by, whatever is reloaded meanwhile.
     pub(super) site: Arc<Site>,
     /// Drawn or read when something first needs it.
@@ -40,11 +43,13 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, started: Moment, site: Arc<Site>) -> Self {
+    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, clock: &Clock, site: Arc<Site>) -> Self {
         let (parts, body) = request.into_parts();
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
-        Self { parts, body, content: None, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
+        let (started, arrived) = (clock.now(), clock.wall());
+        let request_id = OnceLock::new();
+        Self { parts, body, content: None, peer, trusted, interim: None, started, arrived, site, request_id }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
