@@ -2,7 +2,7 @@
 //!
 //! Lifetimes run on a monotonic clock ([`Moment`]), so that a jump of the wall
 //! clock neither revives nor kills an entry. The wall clock is read once per
-//! response, to interpret `Date` and `Expires`.
+//! response, and once per request that has a date, to interpret dates.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

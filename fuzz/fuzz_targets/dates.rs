@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{DATE, EXPIRES, IF_MODIFIED_SINCE, LAST_MODIFIED};
@@ -14,6 +14,7 @@ use millpond::clock::Moment;
 use millpond::entry::{Content, Entry, Provenance};
 use millpond::policy::Rules;
 use millpond::policy::age;
+use millpond::policy::dates::{date, timeless_date};
 use millpond::policy::request::{Demand, RequestVerdict, judge_request};
 use millpond::policy::reuse::Reuse;
 use millpond::policy::storability::{Exchange, ResponseVerdict, judge_response};
@@ -29,30 +30,47 @@ fuzz_target!(|input: &[u8]| {
     let mut next = || sections.next().unwrap_or_default();
     let numbers: [u64; 8] = numbers(next());
     let (response, request) = (fields(next()), fields(next()));
-    every_date_reads_as_it_is_written(&response);
-    conditions_go_by_dates(&request, &response);
+    let now = wall(numbers[0]);
+    every_date_reads_as_it_is_written(&response, now);
+    conditions_go_by_dates(&request, &response, now);
     lifetimes_are_bounded(numbers, &response, &request);
 });
 
-fn every_date_reads_as_it_is_written(response: &HeaderMap) {
+fn every_date_reads_as_it_is_written(response: &HeaderMap, now: SystemTime) {
     for name in [DATE, EXPIRES, LAST_MODIFIED] {
-        let Some(Ok(date)) = age::date(response, &name) else { continue };
-        assert!(date.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("not before 1970") < ALL_DATES);
-        let plain = HeaderValue::try_from(httpdate::fmt_http_date(date)).expect("a value");
-        assert_eq!(age::date(&HeaderMap::from_iter([(name.clone(), plain)]), &name), Some(Ok(date)));
+        let Some(Ok(found)) = date(response, &name, now) else { continue };
+        assert!(found.duration_since(SystemTime::UNIX_EPOCH).expect("not before 1970") < ALL_DATES);
+        let plain = HeaderValue::try_from(httpdate::fmt_http_date(found)).expect("a value");
+        let plain = HeaderMap::from_iter([(name.clone(), plain)]);
+        assert_eq!((date(&plain, &name, now), timeless_date(&plain, &name)), (Some(Ok(found)), Some(found)));
+        match timeless_date(response, &name) {
+            Some(timeless) => assert_eq!(timeless, found),
+            None => is_near(found, now),
+        }
     }
 }
 
+/// RFC 9110 section 5.6.7: a year of two digits is at most 50 years ahead. Then it is less than 50 years back, too. The
+/// calendar makes 50 years a day longer or shorter.
+fn is_near(found: SystemTime, now: SystemTime) {
+    let (half_a_century, day) = (Duration::from_secs(18_263 * 86_400), Duration::from_secs(86_400));
+    let limit = half_a_century + day;
+    assert!(found.duration_since(now).unwrap_or_default() <= limit, "{found:?} lies far ahead of {now:?}");
+    // No date is later than the year 9999, whatever the clock shows.
+    let now = now.min(SystemTime::UNIX_EPOCH + ALL_DATES);
+    assert!(now.duration_since(found).unwrap_or_default() <= limit, "{found:?} is long before {now:?}");
+}
+
 /// RFC 9110 section 13.1.3, for a response that has no entity tag.
-fn conditions_go_by_dates(request: &HeaderMap, response: &HeaderMap) {
-    let Some(Ok(modified)) = age::date(response, &LAST_MODIFIED) else { return };
+fn conditions_go_by_dates(request: &HeaderMap, response: &HeaderMap, now: SystemTime) {
+    let Some(Ok(modified)) = date(response, &LAST_MODIFIED, now) else { return };
     if request.contains_key("if-none-match") || !request.contains_key(IF_MODIFIED_SINCE) {
         return;
     }
-    let since = age::date(request, &IF_MODIFIED_SINCE).and_then(Result::ok);
+    let since = date(request, &IF_MODIFIED_SINCE, now).and_then(Result::ok);
     let unchanged = since.is_some_and(|since| modified <= since);
     let expected = if unchanged { Precondition::NotModified } else { Precondition::Proceed };
-    assert_eq!(evaluate_conditional(request, StatusCode::OK, response), expected);
+    assert_eq!(evaluate_conditional(request, StatusCode::OK, response, now), expected);
 }
 
 fn lifetimes_are_bounded(numbers: [u64; 8], response: &HeaderMap, request: &HeaderMap) {

@@ -3,6 +3,8 @@
 //! An input has sections, separated by an empty line. A section of fields has one on each line, `name: value`, and
 //! whatever is none is left out. A section of numbers has them on one line; one that is missing counts as zero.
 
+pub mod graphql;
+pub mod json;
 pub mod meaning;
 
 use std::time::{Duration, SystemTime};

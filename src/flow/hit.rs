@@ -169,7 +169,7 @@ impl Proxy {
     ) -> Answer {
         let age = entry.age(now);
         let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
-        let response = respond::stored(&visit.parts, entry, form, age, status);
+        let response = respond::stored(visit, entry, form, age, status);
         form.count(&route, entry, &response);
         Answer::new(response, outcome, Some(route))
     }

@@ -145,7 +145,7 @@ impl Proxy {
         }
         let status =
             CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
-        let mut response = respond::direct(&visit.parts, response, status);
+        let mut response = respond::direct(visit, response, status);
         coding::name_as_held(&visit.parts, route, &mut response);
         Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
     }
@@ -184,7 +184,7 @@ impl Proxy {
         }
         let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
         let form = coding::arriving(&visit.parts, route, head);
-        let mut response = respond::arriving(&visit.parts, head, &form, body, age, status.value());
+        let mut response = respond::arriving(visit, head, &form, body, age, status.value());
         if role == Role::Leader {
             respond::add_cookies(&mut response, &head.cookies);
         }
@@ -209,7 +209,7 @@ impl Proxy {
             Some(entry) => {
                 let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
                 let form = coding::stored(&visit.parts, route, entry);
-                let shown = respond::stored(&visit.parts, entry, &form, entry.age(now), status.value());
+                let shown = respond::stored(visit, entry, &form, entry.age(now), status.value());
                 (Outcome::StaleIfError, shown)
             }
             None if let Some(hit) = self.part_to_stand_in(visit, miss) => {

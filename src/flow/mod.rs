@@ -219,7 +219,7 @@ impl Handler for Service {
 
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, interim: Option<Interim>) -> Response<Body> {
         let proxy = &self.0;
-        let mut visit = Visit::new(request, peer, proxy.clock.now(), proxy.site.load_full());
+        let mut visit = Visit::new(request, peer, &proxy.clock, proxy.site.load_full());
         visit.interim = interim;
         let answer = proxy.journey(&mut visit).await;
         proxy.settle(&visit, answer)

@@ -73,12 +73,12 @@ impl PartHit {
     }
 
     /// The answer, or 304 if the client has what is stored.
-    fn respond(self, request: &Request, route: &Route, now: Moment, status: HeaderValue) -> http::Response<Body> {
+    fn respond(self, visit: &Visit, route: &Route, now: Moment, status: HeaderValue) -> http::Response<Body> {
         let entry = self.parts.entry();
         let (headers, age) = (&entry.content().headers, entry.age(now));
         let form = coding::part(route, headers, self.part.complete);
         let shown = Slice { headers, age, part: &self.part, body: Body::pieces(self.bytes) };
-        respond::slice(request, &form, shown, status)
+        respond::slice(visit, &form, shown, status)
     }
 }
 
@@ -108,7 +108,7 @@ impl Proxy {
         let (now, outcome) = (self.clock.now(), hit.outcome);
         let entry = hit.parts.entry();
         let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
-        Answer::new(hit.respond(&visit.parts, &route, now, status), outcome, Some(route))
+        Answer::new(hit.respond(visit, &route, now, status), outcome, Some(route))
     }
 
     /// What another fetch has stored since this request was looked up, if it is fresh.
@@ -168,6 +168,6 @@ impl Proxy {
         hit: PartHit,
         status: HeaderValue,
     ) -> http::Response<Body> {
-        hit.respond(&visit.parts, route, self.clock.now(), status)
+        hit.respond(visit, route, self.clock.now(), status)
     }
 }

@@ -88,7 +88,7 @@ fn unanswered(route: Arc<Route>, reason: Reason, fault: OriginFault, upload: &Up
 fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, response: Response<ResponseBody>) -> Answer {
     let status = CacheStatus::new(Outcome::Pass).because(reason);
     let status = status.forwarded(Forwarded::by_reason(reason), Some(response.status()));
-    let mut response = respond::direct(&visit.parts, response, status);
+    let mut response = respond::direct(visit, response, status);
     coding::name_as_held(&visit.parts, &route, &mut response);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tunnel(visit, &mut response);

@@ -1,14 +1,13 @@
 //! Responses to the client: from the store, from a shared fetch, from the origin, or our own.
 //! The only place that turns an error into a status.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
     AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SET_COOKIE, VIA,
 };
-use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use crate::coalesce::Reader;
@@ -25,6 +24,7 @@ use super::cache_status::{CACHE_STATUS, CacheStatus};
 use super::coding::Form;
 use super::flight::Head;
 use super::partial;
+use super::visit::Visit;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
@@ -71,7 +71,7 @@ impl Bulk {
 
 /// Answers from a stored entry.
 pub(super) fn stored(
-    request: &Parts,
+    visit: &Visit,
     entry: &Entry,
     form: &Form<'_>,
     age: Duration,
@@ -83,12 +83,12 @@ pub(super) fn stored(
         Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.headers, &content.body),
     };
     let body = Bulk::Whole(body.clone());
-    represent(request, form, Representation { status: content.status, headers, age, body }, status)
+    represent(visit, form, Representation { status: content.status, headers, age, body }, status)
 }
 
 /// Answers from a fetch that is under way.
 pub(super) fn arriving(
-    request: &Parts,
+    visit: &Visit,
     head: &Head,
     form: &Form<'_>,
     reader: Reader,
@@ -97,21 +97,21 @@ pub(super) fn arriving(
 ) -> Response<Body> {
     if let Some(part) = &head.part {
         let body = Body::shared(reader, 0, head.length);
-        return slice(request, form, Slice { headers: &head.headers, age, part, body }, status);
+        return slice(visit, form, Slice { headers: &head.headers, age, part, body }, status);
     }
     let body = Bulk::Arriving(reader, head.length);
-    represent(request, form, Representation { status: head.status, headers: &head.headers, age, body }, status)
+    represent(visit, form, Representation { status: head.status, headers: &head.headers, age, body }, status)
 }
 
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
-fn represent(request: &Parts, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
+fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
     let age = shown.age;
     let headers = if let Form::Held(fields) = form { fields } else { shown.headers };
-    let mut response = match validation::evaluate_conditional(&request.headers, shown.status, headers) {
+    let mut response = match precondition(visit, shown.status, headers) {
         Precondition::NotModified => not_modified(headers),
-        Precondition::Proceed if request.method == Method::HEAD => head_only(&shown),
+        Precondition::Proceed if visit.parts.method == Method::HEAD => head_only(&shown),
         Precondition::Proceed if matches!(form, Form::Coded(..)) => whole(shown),
-        Precondition::Proceed => match partial::requested(request, &shown) {
+        Precondition::Proceed => match partial::requested(&visit.parts, &shown) {
             Some(part) => partial::respond(part, shown),
             None => whole(shown),
         },
@@ -125,6 +125,12 @@ fn say_so(form: &Form<'_>, response: &mut Response<Body>) {
     if let Form::Plain(codable, _) = form {
         coding::say_so(response.headers_mut(), *codable);
     }
+}
+
+/// What the client's conditions mean for these fields.
+fn precondition(visit: &Visit, status: StatusCode, shown: &HeaderMap) -> Precondition {
+    let now = visit.arrived.unwrap_or(SystemTime::UNIX_EPOCH);
+    validation::evaluate_conditional(&visit.parts.headers, status, shown, now)
 }
 
 fn signed(mut response: Response<Body>, age: Duration, cache_status: HeaderValue) -> Response<Body> {
@@ -144,9 +150,9 @@ pub(super) struct Slice<'a> {
 }
 
 /// Answers with a part, which is what the request asks for, unless the client has the whole.
-pub(super) fn slice(request: &Parts, form: &Form<'_>, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
+pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
     let Slice { headers, age, part, body } = shown;
-    let mut response = match validation::evaluate_conditional(&request.headers, StatusCode::OK, headers) {
+    let mut response = match precondition(visit, StatusCode::OK, headers) {
         Precondition::NotModified => not_modified(headers),
         Precondition::Proceed => partial::given(headers, part, body),
     };
@@ -186,16 +192,15 @@ pub(super) fn add_cookies(response: &mut Response<Body>, cookies: &[HeaderValue]
 }
 
 /// Hands the origin's response to one client alone.
-pub(super) fn direct(request: &Parts, origin: Response<ResponseBody>, status: CacheStatus) -> Response<Body> {
+pub(super) fn direct(visit: &Visit, origin: Response<ResponseBody>, status: CacheStatus) -> Response<Body> {
     let (parts, mut body) = origin.into_parts();
     if storability::is_event_stream(&parts.headers) {
         body.exempt_from_total();
     }
     // The client's conditions were left out of a fetch that was meant for everybody.
     let unchanged = parts.status == StatusCode::OK
-        && request.method.is_safe()
-        && validation::evaluate_conditional(&request.headers, parts.status, &parts.headers)
-            == Precondition::NotModified;
+        && visit.parts.method.is_safe()
+        && precondition(visit, parts.status, &parts.headers) == Precondition::NotModified;
     let mut response =
         if unchanged { not_modified(&parts.headers) } else { Response::from_parts(parts, Body::origin(body)) };
     response.headers_mut().append(VIA, OUR_VIA);

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, IF_MODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
 use crate::listener::Interim;
@@ -33,6 +34,8 @@ pub(super) struct Visit {
     pub(super) interim: Option<Interim>,
     /// When the head had arrived.
     pub(super) started: Moment,
+    /// The same on the wall clock, if the request has a date: it tells the century of a year with two digits.
+    pub(super) arrived: Option<SystemTime>,
     /// The configuration that this request is served by, whatever is reloaded meanwhile.
     pub(super) site: Arc<Site>,
     /// Drawn or read when something first needs it.
@@ -40,11 +43,14 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, started: Moment, site: Arc<Site>) -> Self {
+    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, clock: &Clock, site: Arc<Site>) -> Self {
         let (parts, body) = request.into_parts();
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
-        Self { parts, body, content: None, peer, trusted, interim: None, started, site, request_id: OnceLock::new() }
+        let started = clock.now();
+        let arrived = parts.headers.contains_key(IF_MODIFIED_SINCE).then(|| clock.wall());
+        let request_id = OnceLock::new();
+        Self { parts, body, content: None, peer, trusted, interim: None, started, arrived, site, request_id }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.

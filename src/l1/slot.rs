@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Moment;
 use crate::entry::{Entry, Joined, Parts};
-use crate::policy::age;
+use crate::policy::dates;
 use crate::policy::validation;
 use crate::policy::vary::Selecting;
 
@@ -52,7 +52,8 @@ impl Slot {
         let mut variants: SmallVec<[Arc<Entry>; 1]> = others.map(Arc::clone).collect();
         // Of those that match a request the most recent by Date is used (RFC 9111 section 4), but one
         // that is stale is not: it would keep the origin busy in the place of a fresh one.
-        let place = variants.iter().position(|other| other.fresh_left(now).is_zero() || made(other) <= made(entry));
+        let more_recent = |other: &Entry| made(other).zip(made(entry)).is_some_and(|(other, new)| other > new);
+        let place = variants.iter().position(|other| other.fresh_left(now).is_zero() || !more_recent(other));
         variants.insert(place.unwrap_or(variants.len()), Arc::clone(entry));
         // The whole takes the place of its parts.
         let parts: Vec<_> =
@@ -197,9 +198,9 @@ impl Slot {
     }
 }
 
-/// When the origin made it.
+/// When the origin made it, if its `Date` tells.
 fn made(entry: &Entry) -> Option<SystemTime> {
-    age::date(&entry.content().headers, &DATE).and_then(Result::ok)
+    dates::timeless_date(&entry.content().headers, &DATE)
 }
 
 #[cfg(test)]

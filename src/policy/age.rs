@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, DATE, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED};
+use http::header::{AGE, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
 
+use super::dates::{InvalidDate, date};
 use super::directives::delta_seconds;
 
 /// `corrected_initial_age`: the larger of what upstream caches say plus the time the response took,
 /// and what its `Date` tells, in whole seconds, since that is how fine a date is.
 pub fn initial_age(headers: &HeaderMap, received_at: SystemTime, response_delay: Duration) -> Duration {
-    let apparent = date(headers, &DATE)
+    let apparent = date(headers, &DATE, received_at)
         .and_then(Result::ok)
         .map_or(0, |date| received_at.duration_since(date).unwrap_or_default().as_secs());
     Duration::from_secs(apparent).max(age_value(headers).saturating_add(response_delay))
@@ -22,53 +23,28 @@ pub fn age_value(headers: &HeaderMap) -> Duration {
     first.and_then(|age| delta_seconds(age.trim_ascii())).unwrap_or_default()
 }
 
-/// A date field: `None` if absent, an error if it is no HTTP date. Of several the first counts.
-pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Result<SystemTime, InvalidDate>> {
-    let field = headers.get(name)?;
-    Some(field.to_str().ok().and_then(parsed).ok_or(InvalidDate))
-}
-
-/// Section 4.2: the words of a date are read without regard to case.
-fn parsed(text: &str) -> Option<SystemTime> {
-    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&as_generated(text))).ok()
-}
-
-/// Days and months with a capital, and the zone in capitals: the only spelling that the parser knows.
-fn as_generated(text: &str) -> String {
-    let mut after_letter = false;
-    let capitalised = text.chars().map(|c| {
-        let inner = std::mem::replace(&mut after_letter, c.is_ascii_alphabetic());
-        if inner { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() }
-    });
-    capitalised.collect::<String>().replace("Gmt", "GMT")
-}
-
-/// A date field that is no HTTP date (RFC 9110 section 5.6.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidDate;
-
 /// Time from `Date` (or, without one, from the arrival) to `Expires`; zero if `Expires` is invalid,
 /// in particular `0` (section 5.3).
 pub fn expires(headers: &HeaderMap, received_at: SystemTime) -> Option<Duration> {
-    let expires = match date(headers, &EXPIRES)? {
+    let expires = match date(headers, &EXPIRES, received_at)? {
         Ok(expires) => expires,
         Err(InvalidDate) => return Some(Duration::ZERO),
     };
-    let base = date(headers, &DATE).and_then(Result::ok).unwrap_or(received_at);
+    let base = date(headers, &DATE, received_at).and_then(Result::ok).unwrap_or(received_at);
     Some(expires.duration_since(base).unwrap_or_default())
 }
 
 /// Time from `Last-Modified` to `Date`, for heuristics (section 4.2.2).
 pub fn unmodified_for(headers: &HeaderMap, received_at: SystemTime) -> Option<Duration> {
-    let modified = date(headers, &LAST_MODIFIED)?.ok()?;
-    let base = date(headers, &DATE).and_then(Result::ok).unwrap_or(received_at);
+    let modified = date(headers, &LAST_MODIFIED, received_at)?.ok()?;
+    let base = date(headers, &DATE, received_at).and_then(Result::ok).unwrap_or(received_at);
     base.duration_since(modified).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const NOW: u64 = 784_111_777;

@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod coding;
+pub mod dates;
 pub mod directives;
 pub mod fields;
 pub mod freshness;

@@ -1,13 +1,15 @@
 //! Validation: the conditions of clients, and ours to the origin (RFC 9111 section 4.3, RFC 9110
 //! section 13).
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, HeaderMap,
     HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, SET_COOKIE, VARY, VIA,
 };
 
-use super::age::date;
+use super::dates::{date, timeless_date};
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -92,9 +94,14 @@ pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     fields
 }
 
-/// Judges `If-None-Match` and `If-Modified-Since` for a stored response, in the order of RFC 9110
-/// section 13.2.2.
-pub fn evaluate_conditional(request: &HeaderMap, status: StatusCode, stored: &HeaderMap) -> Precondition {
+/// Judges `If-None-Match` and `If-Modified-Since` of a request that arrived `now` for a stored response, in the order of
+/// RFC 9110 section 13.2.2.
+pub fn evaluate_conditional(
+    request: &HeaderMap,
+    status: StatusCode,
+    stored: &HeaderMap,
+    now: SystemTime,
+) -> Precondition {
     // RFC 9110 section 13.2.1: conditions are only for what would be answered with a 2xx.
     if !status.is_success() {
         return Precondition::Proceed;
@@ -102,7 +109,7 @@ pub fn evaluate_conditional(request: &HeaderMap, status: StatusCode, stored: &He
     let unchanged = if request.contains_key(IF_NONE_MATCH) {
         none_match_fails(request, stored.get(ETAG))
     } else {
-        request.contains_key(IF_MODIFIED_SINCE) && !modified_since(request, stored)
+        request.contains_key(IF_MODIFIED_SINCE) && !modified_since(request, stored, now)
     };
     if unchanged { Precondition::NotModified } else { Precondition::Proceed }
 }
@@ -121,9 +128,9 @@ fn none_match_fails(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
 
 /// RFC 9110 section 13.1.3 and RFC 9111 section 4.3.2: `Last-Modified`, or else `Date`, is later.
 /// A date that can not be read makes the condition void.
-fn modified_since(request: &HeaderMap, stored: &HeaderMap) -> bool {
-    let Some(Ok(since)) = date(request, &IF_MODIFIED_SINCE) else { return true };
-    let changed = date(stored, &LAST_MODIFIED).or_else(|| date(stored, &DATE));
+fn modified_since(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> bool {
+    let Some(Ok(since)) = date(request, &IF_MODIFIED_SINCE, now) else { return true };
+    let changed = date(stored, &LAST_MODIFIED, now).or_else(|| date(stored, &DATE, now));
     changed.and_then(Result::ok).is_none_or(|changed| changed > since)
 }
 
@@ -195,11 +202,11 @@ pub fn same_representation(a: &HeaderMap, b: &HeaderMap) -> bool {
     strong_validator(a).zip(strong_validator(b)).is_some_and(|(a, b)| same(a, b))
 }
 
-/// Section 8.8.2.2: a date is a strong validator if it is at least a second before `Date`.
+/// Section 8.8.2.2: a date is a strong validator if it is at least a second before `Date`. It counts as weak unless that is
+/// certain, so two digits are not enough for a year.
 fn is_strong_date(stored: &HeaderMap) -> bool {
-    let (Some(Ok(modified)), Some(Ok(made))) = (date(stored, &LAST_MODIFIED), date(stored, &DATE)) else {
-        return false;
-    };
+    let dates = (timeless_date(stored, &LAST_MODIFIED), timeless_date(stored, &DATE));
+    let (Some(modified), Some(made)) = dates else { return false };
     made.duration_since(modified).is_ok_and(|gap| gap.as_secs() >= 1)
 }
 
@@ -209,6 +216,12 @@ mod tests {
 
     const EARLY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const LATE: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+    const OLD_FORM: &str = "Sunday, 06-Nov-94 08:49:37 GMT";
+
+    /// Sat, 21 Nov 2026 10:00:01 GMT.
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_255_201)
+    }
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -219,7 +232,7 @@ mod tests {
     }
 
     fn unchanged(request: &[(&'static str, &'static str)], stored: &[(&'static str, &'static str)]) -> bool {
-        evaluate_conditional(&map(request), StatusCode::OK, &map(stored)) == Precondition::NotModified
+        evaluate_conditional(&map(request), StatusCode::OK, &map(stored), now()) == Precondition::NotModified
     }
 
     #[test]
@@ -250,7 +263,7 @@ mod tests {
             assert_eq!(unchanged(request, stored), expected, "{request:?} {stored:?}");
         }
         let request = map(&[("if-none-match", "\"a\"")]);
-        let with = |status| evaluate_conditional(&request, status, &map(&[("etag", "\"a\"")]));
+        let with = |status| evaluate_conditional(&request, status, &map(&[("etag", "\"a\"")]), now());
         assert_eq!(with(StatusCode::NON_AUTHORITATIVE_INFORMATION), Precondition::NotModified);
         assert_eq!(with(StatusCode::NOT_FOUND), Precondition::Proceed);
     }
@@ -291,6 +304,7 @@ mod tests {
             (LATE, &dated, false),
             (EARLY, &[("last-modified", EARLY), ("date", EARLY)], false),
             (EARLY, &[("last-modified", EARLY)], false),
+            (OLD_FORM, &[("last-modified", OLD_FORM), ("date", LATE)], false),
         ] {
             assert_eq!(if_range_holds(&map(&[("if-range", condition)]), &map(stored)), expected, "{condition}");
         }

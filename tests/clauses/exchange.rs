@@ -32,6 +32,11 @@ pub(crate) struct Exchange {
     delay: Duration,
 }
 
+/// When everything here happens: the arrival of the response.
+pub(crate) fn arrival() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(ARRIVAL)
+}
+
 /// A GET that was answered with these fields.
 pub(crate) fn answer(response: &str) -> Exchange {
     Exchange {
@@ -97,7 +102,7 @@ impl Exchange {
             request_headers: &self.request,
             status: self.status,
             response_headers: &self.response,
-            received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(ARRIVAL),
+            received_at: arrival(),
             response_delay: self.delay,
         };
         match judge_response(&self.rules, &exchange) {

@@ -2,7 +2,7 @@
 
 use super::exchange::{answer, minute};
 use super::live::{brief, live_with};
-use super::row::Force::{Fact, May, MustNot, Should};
+use super::row::Force::{Fact, May, Must, MustNot, Should};
 use super::row::Row;
 
 /// Freshness lifetime by `Expires` alone.
@@ -36,6 +36,17 @@ pub(crate) const ROWS: &[Row] = &[
             ("RFC 850 in lower case", || expires("sunday, 06-nov-94 08:50:37 gmt"), "60 s"),
             ("asctime in lower case", || expires("sun nov  6 08:50:37 1994"), "60 s"),
             ("no month at all", || expires("Sun, 06 Nox 1994 08:50:37 GMT"), "0 s"),
+        ],
+    },
+    Row {
+        section: "9111 4.2",
+        force: Must,
+        says: "take a year of two digits that would be more than 50 years ahead for one that is past (RFC 9110 section 5.6.7)",
+        cases: &[
+            ("this year", || expires("Sunday, 06-Nov-94 08:50:37 GMT"), "60 s"),
+            ("fifty years ahead", || expires("Sunday, 06-Nov-44 08:49:37 GMT"), "1577923200 s"),
+            ("a second more", || expires("Sunday, 06-Nov-44 08:49:38 GMT"), "0 s"),
+            ("a year more", || expires("Monday, 06-Nov-45 08:49:37 GMT"), "0 s"),
         ],
     },
     Row {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use millpond::policy::validation::{Precondition, conditional_fields, evaluate_conditional};
 
-use super::exchange::map;
+use super::exchange::{arrival, map};
 use super::live::{brief, live, live_with, reply};
 use super::row::Force::{Fact, May, Must, MustNot, Should};
 use super::row::Row;
@@ -19,7 +19,7 @@ fn conditions(stored: &str) -> String {
 /// The status of the answer to a request with these fields from a response with those.
 fn conditional(request: &str, status: u16, stored: &str) -> String {
     let status = StatusCode::from_u16(status).unwrap();
-    match evaluate_conditional(&map(request), status, &map(stored)) {
+    match evaluate_conditional(&map(request), status, &map(stored), arrival()) {
         Precondition::NotModified => "304".to_owned(),
         Precondition::Proceed => status.as_str().to_owned(),
     }
