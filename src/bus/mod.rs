@@ -171,6 +171,15 @@ impl Log {
         }
     }
 
+    /// Has records that [`Log::apply_here`] has applied appended when there is time, at the latest when this
+    /// instance leaves its fleet.
+    pub fn owe(&self, records: &[Record]) {
+        if let Some(shared) = &self.shared {
+            shared.owe(records);
+            shared.ring();
+        }
+    }
+
     /// Whether `records` records are all that is new since `before`, here and in the fleet: `here` is what
     /// [`Log::apply_here`] has returned for them, and `logged` what [`Log::append`] has.
     pub fn is_all_since(&self, before: Seq, records: u64, here: Seq, logged: Seq) -> bool {

@@ -89,7 +89,8 @@ if era == 0 or not id then
 end
 if lost or era == 0 then
   sound, era = false, math.max(era, own) + 1
-  redis.call('HSET', KEYS[1], 'era', era, 'lost:' .. own, applied)
+  local known = tonumber(redis.call('HGET', KEYS[1], 'lost:' .. own) or '0')
+  redis.call('HSET', KEYS[1], 'era', era, 'lost:' .. own, math.max(applied, known))
   redis.call('HSETNX', KEYS[1], 'seq', 0)
   redis.call('PUBLISH', ARGV[1], era .. ' 0')
 end

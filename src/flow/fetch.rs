@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -293,12 +293,11 @@ impl Fetch {
             self.hold_refresh();
             self.disband(RETRY_PAUSE);
         } else {
-            match response.status() {
-                // One client's request does not decide what the others get.
-                status if storability::is_about_one_request(status) => {}
-                // Nor do the credentials of the client whose request a refresh was made with: what is stored is still
-                // for everybody else.
-                _ if reason == Reason::Authorization && self.cause == Cause::Refresh => {}
+            match self.cause {
+                // One client's request does not decide what the others get: what is stored is still for everybody else.
+                // But the next may get the same, an origin that limits its callers above all.
+                Cause::Refresh if self.is_personal(response.status()) => self.hold_refresh(),
+                _ if storability::is_about_one_request(response.status()) => {}
                 _ if reason == Reason::TooLarge => self.mark_too_large(Some(response.headers())),
                 _ => self.mark_uncacheable(),
             }
@@ -311,6 +310,11 @@ impl Fetch {
         }
         leader.uncacheable();
         Fetched::NotStored
+    }
+
+    /// Whether a response may say more of the client whose request was sent than of its target.
+    fn is_personal(&self, status: StatusCode) -> bool {
+        storability::is_about_one_request(status) || self.selecting_from.contains_key(AUTHORIZATION)
     }
 
     /// The marker comes before the followers' release, so that whoever comes next does not queue.

@@ -53,15 +53,35 @@ impl<'a> Vigil<'a> {
 impl Drop for Vigil<'_> {
     fn drop(&mut self) {
         let Some(exchange) = self.exchange.take().filter(|_| self.underway.is_set()) else { return };
-        let (Ok(runtime), proxy) = (Handle::try_current(), Arc::clone(self.proxy)) else { return };
-        let written = self.written.clone();
-        runtime.spawn(async move {
-            match exchange.await {
-                Ok(response) if invalidation::invalidates(response.status()) => {
-                    proxy.invalidate_after(&written, response.headers(), None).await;
-                }
-                _ => {}
-            }
-        });
+        let deserted = Deserted { proxy: Arc::clone(self.proxy), written: Some(self.written.clone()) };
+        // Without a runtime, or with one that is ending, it is dropped at once.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(deserted.await_answer(exchange));
+        }
+    }
+}
+
+/// An unsafe request without a client. If this instance ends before the answer is there, nobody will ever
+/// know it, so that the target counts as changed.
+struct Deserted {
+    proxy: Arc<Proxy>,
+    written: Option<Written>,
+}
+
+impl Deserted {
+    async fn await_answer(mut self, exchange: BoxFuture<'static, Answered>) {
+        let answered = exchange.await;
+        let (Some(written), Ok(response)) = (self.written.take(), answered) else { return };
+        if invalidation::invalidates(response.status()) {
+            self.proxy.invalidate_after(&written, response.headers(), None).await;
+        }
+    }
+}
+
+impl Drop for Deserted {
+    fn drop(&mut self) {
+        if let Some(written) = &self.written {
+            self.proxy.owe(written);
+        }
     }
 }

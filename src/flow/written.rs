@@ -7,7 +7,7 @@ use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use smallvec::SmallVec;
 
-use crate::bus::{Pattern, Seq};
+use crate::bus::{Pattern, Record, Seq};
 use crate::key::{self, KeyRules, Target};
 use crate::policy::invalidation;
 
@@ -45,6 +45,27 @@ impl Proxy {
         headers: &HeaderMap,
         before: Option<Seq>,
     ) -> Option<Seq> {
+        let records = self.records_of(written, headers);
+        let here = self.log.apply_here(&records, self.clock.now());
+        let count = records.len() as u64;
+        // The client's write has succeeded. That the others could not be told is the log's to mend,
+        // and it goes on trying when the client waits no longer.
+        let Ok(Ok(logged)) = tokio::time::timeout(self.invalidation_wait, self.tell(records, here)).await else {
+            tracing::warn!("the others will hear later of what a write has invalidated");
+            return None;
+        };
+        before.filter(|before| self.log.is_all_since(*before, count, here, logged.seq)).map(|_| logged.seq)
+    }
+
+    /// Invalidates the target of a request whose answer nobody will hear: here at once, and in the fleet before
+    /// this instance leaves it.
+    pub(super) fn owe(&self, written: &Written) {
+        let records = self.records_of(written, &HeaderMap::new());
+        self.log.apply_here(&records, self.clock.now());
+        self.log.owe(&records);
+    }
+
+    fn records_of(&self, written: &Written, headers: &HeaderMap) -> Vec<Record> {
         let Written { scheme, host, path_and_query, site } = written;
         let affected = invalidation::invalidated_targets(scheme, host, path_and_query, headers);
         let urls = affected.iter().flat_map(|affected| {
@@ -56,16 +77,7 @@ impl Proxy {
         });
         let groups = invalidation::invalidated_groups(headers, site).into_iter().map(Pattern::Tag);
         let patterns: Vec<Pattern> = urls.chain(groups).collect();
-        let records = purge::records(&patterns, false);
-        let here = self.log.apply_here(&records, self.clock.now());
-        let count = records.len() as u64;
-        // The client's write has succeeded. That the others could not be told is the log's to mend,
-        // and it goes on trying when the client waits no longer.
-        let Ok(Ok(logged)) = tokio::time::timeout(self.invalidation_wait, self.tell(records, here)).await else {
-            tracing::warn!("the others will hear later of what a write has invalidated");
-            return None;
-        };
-        before.filter(|before| self.log.is_all_since(*before, count, here, logged.seq)).map(|_| logged.seq)
+        purge::records(&patterns, false)
     }
 
     /// The URL part of the key that a GET of `target` has, and of those that methods with their body in

@@ -13,7 +13,10 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::channel::deaf;
-use super::{body, instance, lasting, section, stored};
+use super::{body, instance, instance_at, lasting, section, stored};
+
+/// A port where nothing listens.
+const NOWHERE: u16 = 1;
 
 #[tokio::test]
 async fn a_purge_on_one_instance_is_over_when_all_have_applied_it() {
@@ -74,6 +77,37 @@ async fn a12_an_instance_that_stops_tells_the_others_what_it_owes_them() {
     one.client().ask("POST", "/a").header("host", "h").send().await;
     redis.ask("ACL SETUSER default +hincrby").await;
     one.stop().await;
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn a12_an_instance_that_stops_while_redis_is_away_tells_the_others_what_it_was_about_to_tell() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let wire = Wire::to(redis.port()).await;
+    let (one, two) = (instance_at(&origin, &wire.redis_url()).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    wire.lead_to(NOWHERE);
+    origin.set("/a", lasting("v2"));
+    one.client().ask("POST", "/a").header("host", "h").send().await;
+    tokio::join!(one.stop(), async { wire.lead_to(redis.port()) });
+    two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn a13_what_a_deserted_write_has_changed_is_not_known_when_its_instance_stops_and_counts_as_changed() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    assert_eq!((body(&one).await, body(&two).await), ("v1".into(), "v1".into()));
+    let gate = origin.hold("/a");
+    let write = one.client().ask("POST", "/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    drop(write);
+    one.answering(0).await;
+    origin.set("/a", lasting("v2"));
+    one.stop().await;
+    gate.release();
     two.answers("v2").await;
 }
 

@@ -169,6 +169,9 @@ async fn f8_an_error_that_a_client_provokes_costs_nobody_what_is_stored() {
         proxy.refreshed("uncacheable", 1).await;
         let stale = get().send().await;
         assert_eq!((stale.text(), stale.cache_status().hit), ("good", true), "{status}");
+        assert_eq!(origin.hits("/a"), 2, "not at once: an origin may refuse everybody");
+        proxy.pass(Duration::from_secs(1));
+        assert_eq!(get().send().await.text(), "good");
         proxy.refreshed("replaced", 1).await;
         proxy.pass(Duration::from_secs(125));
         assert_eq!(get().header("x-large", "1").send().await.status, status);
@@ -178,13 +181,19 @@ async fn f8_an_error_that_a_client_provokes_costs_nobody_what_is_stored() {
 
 #[tokio::test]
 async fn f8_the_credentials_of_one_client_cost_nobody_what_is_stored() {
-    let (origin, proxy) = start(", stale_while_revalidate = '60s'").await;
-    origin.on("/a", |r| for_a_minute(r).body("good"));
-    let get = || proxy.client().get("/a");
-    get().send().await;
-    proxy.pass(Duration::from_secs(61));
-    // What it brings is not for others (RFC 9111 section 3.5), but what is stored is.
-    assert_eq!(get().header("authorization", "Basic eDp5").send().await.text(), "good");
-    proxy.refreshed("uncacheable", 1).await;
-    assert!(get().send().await.cache_status().hit);
+    for control in ["max-age=60", "private, max-age=60", "no-store"] {
+        let (origin, proxy) = start(", stale_while_revalidate = '60s'").await;
+        origin.on_request("/a", move |request| match request.header("authorization") {
+            Some(_) => Reply::ok().header("cache-control", control).body("theirs"),
+            None => for_a_minute(Reply::ok()).body("good"),
+        });
+        let get = || proxy.client().get("/a");
+        get().send().await;
+        proxy.pass(Duration::from_secs(61));
+        // What it brings is not for others (RFC 9111 section 3.5), but what is stored is.
+        assert_eq!(get().header("authorization", "Basic eDp5").send().await.text(), "good");
+        proxy.refreshed("uncacheable", 1).await;
+        let answer = get().send().await;
+        assert_eq!((answer.text(), answer.cache_status().hit), ("good", true), "{control}");
+    }
 }
