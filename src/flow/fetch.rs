@@ -77,6 +77,8 @@ pub(super) struct Fetch {
     pub(super) selecting_from: HeaderMap,
     /// What is stored: to be confirmed, and to stand in if the origin fails.
     pub(super) stored: Option<Arc<Entry>>,
+    /// Whether that came from the fleet, and is not stored here.
+    pub(super) borrowed: bool,
     /// Whom the fetch is for, which decides what of the fleet's will do.
     pub(super) cause: Cause,
     /// How much of the representation it is for.
@@ -217,7 +219,10 @@ impl Fetch {
 
     /// Where nothing is stored here, what the fleet has can be confirmed, or stand in.
     fn take_over(&mut self, stale: Option<Arc<Entry>>) {
-        self.stored = self.stored.take().or_else(|| stale.filter(|entry| self.fits(entry)));
+        if self.stored.is_none() {
+            self.stored = stale.filter(|entry| self.fits(entry));
+            self.borrowed = self.stored.is_some();
+        }
     }
 
     /// Stores and shares what may be stored, and releases everybody else from waiting.
@@ -336,6 +341,10 @@ impl Fetch {
 
     fn fail(&self, leader: Leader, kind: FailureKind) -> Fetched {
         self.hold_refresh();
+        // Before the leader lets go: whoever comes then need not ask the origin to find it failing.
+        if let Some(stored) = self.stored.as_ref().filter(|_| self.borrowed) {
+            let _ = self.proxy.l1.store(&self.key, stored, self.proxy.clock.now());
+        }
         self.disband(RETRY_PAUSE);
         leader.fail(Failure { kind, stored: self.stored.clone() });
         Fetched::Failed

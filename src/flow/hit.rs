@@ -126,15 +126,20 @@ impl Proxy {
         Some((synced > Moment::default()).then(|| self.clock.now().since(synced)))
     }
 
-    /// What L1 holds now for these request fields, if it is fresh.
-    pub(super) fn find_fresh(&self, key: &Key, headers: &HeaderMap, demand: &Demand) -> Option<Arc<Entry>> {
+    /// What L1 holds now for these request fields, if it is to be used without asking the origin: it is fresh,
+    /// or the origin has failed a moment ago.
+    pub(super) fn find_usable(&self, key: &Key, headers: &HeaderMap, demand: &Demand) -> Option<(Arc<Entry>, Outcome)> {
         let slot = self.l1.find(key.as_bytes())?;
         let entry = slot.select(headers)?;
         let now = self.clock.now();
-        let fresh = entry.is_valid(key.url(), self.log.table())
-            && self.is_trusted(entry, now)
-            && matches!(entry.reuse(now, demand), Reuse::Fresh);
-        fresh.then(|| Arc::clone(entry))
+        if !entry.is_valid(key.url(), self.log.table()) || !self.is_trusted(entry, now) {
+            return None;
+        }
+        match entry.reuse(now, demand) {
+            Reuse::Fresh => Some((Arc::clone(entry), Outcome::Hit)),
+            Reuse::StaleIfError if !entry.refresh_due(now) => Some((Arc::clone(entry), Outcome::StaleIfError)),
+            _ => None,
+        }
     }
 
     /// Answers from L1, and has the form made that the client would rather have had.

@@ -236,6 +236,7 @@ impl Proxy {
             request: request.telling(visit, Audience::First),
             selecting_from: visit.parts.headers.clone(),
             stored: miss.stored.clone(),
+            borrowed: false,
             cause: miss.cause.clone(),
             scope: miss.scope.clone(),
             lease: Mutex::default(),

@@ -111,10 +111,10 @@ impl Proxy {
         Answer::new(hit.respond(visit, &route, now, status), outcome, Some(route))
     }
 
-    /// What another fetch has stored since this request was looked up, if it is fresh.
+    /// What another fetch has left since this request was looked up, if it is to be used as it is.
     pub(super) fn find_by_now(&self, visit: &Visit, route: &Arc<Route>, miss: &Miss) -> Option<Answer> {
-        if let Some(entry) = self.find_fresh(&miss.key, &visit.parts.headers, &miss.demand) {
-            return Some(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), Outcome::Hit));
+        if let Some((entry, outcome)) = self.find_usable(&miss.key, &visit.parts.headers, &miss.demand) {
+            return Some(Self::hit(visit, Arc::clone(route), &entry, self.clock.now(), outcome));
         }
         miss.scope.asked.as_ref()?;
         let slot = self.l1.find(miss.key.as_bytes())?;

@@ -1,5 +1,7 @@
 //! What stands in Redis, and what does not deserve to be read from there.
 
+use std::time::Duration;
+
 use crate::support::origin::Origin;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
@@ -227,7 +229,9 @@ async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
     for client in clients {
         assert_eq!(client.rest().await.unwrap(), "v1", "the same for all who wait");
     }
-    assert_eq!(origin.hits("/a"), 2);
+    assert_eq!((body(&fleet[1]).await, origin.hits("/a")), ("v1".into(), 2), "and for who comes a moment later");
+    fleet[1].pass(Duration::from_secs(1));
+    assert_eq!((body(&fleet[1]).await, origin.hits("/a")), ("v1".into(), 3), "then the origin is asked again");
 }
 
 #[tokio::test]
