@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::parts::{Joined, Parts};
 pub use crate::bus::Seq;
@@ -47,6 +47,24 @@ pub struct Provenance {
     pub fetch_time: Duration,
     /// The part of the remaining lifetime to cut off, 0.0 to 0.9, drawn once per stored response.
     pub jitter: f64,
+}
+
+/// The same fields, their values in one allocation of exactly their size. As they arrive they are slices of the
+/// connection's read buffer, all of which a stored response would keep alive, several times its own size.
+fn detached(headers: &HeaderMap) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| values.extend_from_slice(value.as_bytes()));
+    let mut values = values.freeze();
+    let mut own = headers.clone();
+    for value in own.values_mut() {
+        let is_sensitive = value.is_sensitive();
+        // The very bytes that were valid before.
+        if let Ok(detached) = HeaderValue::from_maybe_shared(values.split_to(value.len())) {
+            *value = detached;
+        }
+        value.set_sensitive(is_sensitive);
+    }
+    own
 }
 
 /// No moment: the entry was not purged softly.
@@ -95,12 +113,13 @@ impl Entry {
     /// An entry that an instance of this fleet stored before, with the lifetimes it had there.
     pub fn restored(
         lifetimes: Lifetimes,
-        content: Content,
+        mut content: Content,
         selecting: Selecting,
         tags: Vec<Tag>,
         route: Arc<str>,
         provenance: Provenance,
     ) -> Self {
+        content.headers = detached(&content.headers);
         Self {
             codable: coding::codable(content.status, &content.headers),
             forms: coded::Forms::default(),
@@ -274,4 +293,25 @@ pub fn fresh_on_arrival(lifetimes: &Lifetimes, jitter: f64) -> Duration {
 fn jittered(lifetimes: &Lifetimes, jitter: f64) -> Duration {
     let remaining = lifetimes.fresh_for.saturating_sub(lifetimes.initial_age);
     lifetimes.fresh_for.saturating_sub(remaining.mul_f64(jitter.clamp(0.0, 0.9)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_fields_are_those_that_came_and_keep_no_read_buffer_alive() {
+        let buffer = Bytes::from([&b"first,second,\xfc"[..], &[b'x'; 8192]].concat());
+        let mut headers = HeaderMap::new();
+        for (name, place) in [("a", 0..5), ("b", 6..12), ("a", 13..14), ("c", 0..0), ("a", 0..5)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(place)).unwrap());
+        }
+        headers.get_mut("b").unwrap().set_sensitive(true);
+        let own = detached(&headers);
+        assert_eq!(own, headers);
+        assert_eq!(own.get_all("a").iter().collect::<Vec<_>>(), headers.get_all("a").iter().collect::<Vec<_>>());
+        assert!(own["b"].is_sensitive() && !own["a"].is_sensitive());
+        drop(headers);
+        assert!(buffer.is_unique());
+    }
 }
