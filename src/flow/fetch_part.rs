@@ -1,7 +1,6 @@
 //! A 206 that was asked for: stored as a part, kept as far as it came, or confirmed (RFC 9111 section 3.3).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,16 +8,14 @@ use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue};
 use tokio::sync::oneshot;
 
 use crate::coalesce::BodyLimits;
-use crate::entry::{self, Parts, Provenance};
+use crate::entry::{Parts, Provenance};
 use crate::l1::Stored;
 use crate::policy::ranges::{Carried, ContentRange, RangeSpec};
 use crate::policy::request::Demand;
 use crate::policy::storability::{ResponseVerdict, Storable};
-use crate::policy::vary::Vary;
-use crate::policy::{fields, validation};
+use crate::policy::validation;
 use crate::reason::Reason;
 
-use super::coding;
 use super::fetch::{Arrived, Direct, Fetch, Fetched};
 use super::flight::{Filling, Head, Leader};
 use super::share::{Pumped, READ_AHEAD, share};
@@ -121,39 +118,18 @@ impl Fetch {
     ) -> Fetched {
         let stored = parts.entry();
         let Some((_, range)) = self.to_confirm() else { return Fetched::NotStored };
-        let mut headers = validation::updates(&stored.content().headers, arrived.response.headers());
-        let judged = match self.verdict(StatusCode::OK, &headers, arrived.delay) {
-            ResponseVerdict::Storable(storable) => Ok(storable),
-            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => Err(reason),
-            // As with a whole: it is for one client.
-            ResponseVerdict::Uncacheable(_) => {
-                drop(arrived);
-                return self.ask_plainly(leader, client).await;
-            }
+        let provenance = self.provenance(&leader, &arrived);
+        // A part is judged as the whole would be.
+        let Some((head, judged)) = self.confirmed(stored, StatusCode::OK, &arrived, &provenance) else {
+            drop(arrived);
+            return self.ask_plainly(leader, client).await;
         };
         drop(client);
-        let tags = self.tags_with(&headers, stored);
-        let cookies = match &judged {
-            Ok(storable) => fields::prepare_stored(&mut headers, storable),
-            Err(_) => fields::prepare_shared(&mut headers),
-        };
-        let provenance = self.provenance(&leader, &arrived);
-        // As with a whole, the 304 may say that the response varies on something else than was known.
-        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
         let head = Arc::new(Head {
             status: StatusCode::PARTIAL_CONTENT,
-            headers,
-            cookies,
             length: Some(range.end - range.start),
             part: Some(ContentRange { range: range.clone(), complete: parts.complete() }),
-            selecting: selecting.clone(),
-            tags,
-            initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
-            received: arrived.received,
-            ttl: judged.as_ref().ok().map(|storable| entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
-            confirmed: true,
-            not_stored: judged.as_ref().err().copied(),
-            found: None,
+            ..head
         });
         let bytes: Vec<Bytes> = parts.cut(&range).unwrap_or_default().into();
         let landing = share(leader, Arc::clone(&head), Bytes::from(bytes.concat()));
@@ -162,7 +138,7 @@ impl Fetch {
             let entry = self.entry(storable, &head, Bytes::new(), provenance);
             self.keep_parts(parts.confirmed(entry, withheld))
         });
-        if kept.is_ok() && selecting.names() != stored.selecting().names() {
+        if kept.is_ok() && head.selecting.names() != stored.selecting().names() {
             self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, stored));
         }
         drop(landing);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::entry::{self, Entry};
-use crate::policy::storability::ResponseVerdict;
+use crate::entry::{self, Entry, Provenance};
+use crate::policy::storability::{ResponseVerdict, Storable};
 use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
 use crate::reason::Reason;
@@ -26,37 +27,13 @@ impl Fetch {
         arrived: Arrived,
     ) -> Fetched {
         let content = stored.content();
-        let mut headers = validation::updates(&content.headers, arrived.response.headers());
-        let (cookies, judged) = match self.verdict(content.status, &headers, arrived.delay) {
-            ResponseVerdict::Storable(storable) => (fields::prepare_stored(&mut headers, &storable), Ok(storable)),
-            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => {
-                (fields::prepare_shared(&mut headers), Err(reason))
-            }
-            // It is for one client: as a 200 it would be, so it is asked for as one.
-            ResponseVerdict::Uncacheable(_) => {
-                drop(arrived);
-                return self.ask_plainly(leader, client).await;
-            }
+        let provenance = self.provenance(&leader, &arrived);
+        let Some((head, judged)) = self.confirmed(stored, content.status, &arrived, &provenance) else {
+            drop(arrived);
+            return self.ask_plainly(leader, client).await;
         };
         drop(client);
-        let provenance = self.provenance(&leader, &arrived);
-        // The 304 may say that the response varies on something else than was known.
-        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
-        let head = Arc::new(Head {
-            status: content.status,
-            tags: self.tags_with(&headers, stored),
-            headers,
-            cookies,
-            length: Some(content.body.len() as u64),
-            part: None,
-            selecting: selecting.clone(),
-            initial_age: judged.as_ref().map_or(Duration::ZERO, |storable| storable.lifetimes.initial_age),
-            received: arrived.received,
-            ttl: judged.as_ref().ok().map(|storable| entry::fresh_on_arrival(&storable.lifetimes, provenance.jitter)),
-            confirmed: true,
-            not_stored: judged.as_ref().err().copied(),
-            found: None,
-        });
+        let head = Arc::new(Head { length: Some(content.body.len() as u64), ..head });
         let landing = share(leader, Arc::clone(&head), content.body.clone());
         match judged {
             Ok(storable) => {
@@ -64,7 +41,7 @@ impl Fetch {
                 // The body stays, and so does what was made of it.
                 entry.inherit_forms(stored);
                 let kept = self.keep(entry);
-                if selecting.names() != stored.selecting().names() {
+                if head.selecting.names() != stored.selecting().names() {
                     // Or it would go on answering requests that the new names tell apart.
                     self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, &raw const **stored));
                 }
@@ -79,5 +56,47 @@ impl Fetch {
                 self.not_stored(reason)
             }
         }
+    }
+
+    /// What a 304 makes of a stored response, judged as one with this status, and whether that may be stored. `None` if
+    /// it is for one client: as a 200 it would be, so it is to be asked for as one.
+    pub(super) fn confirmed(
+        &self,
+        stored: &Entry,
+        status: StatusCode,
+        arrived: &Arrived,
+        provenance: &Provenance,
+    ) -> Option<(Head, Result<Storable, Reason>)> {
+        let mut headers = validation::updates(&stored.content().headers, arrived.response.headers());
+        let judged = match self.verdict(status, &headers, arrived.delay) {
+            ResponseVerdict::Storable(storable) => Ok(storable),
+            ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => Err(reason),
+            ResponseVerdict::Uncacheable(_) => return None,
+        };
+        // Both before the stored form leaves fields out. The 304 may say that the response varies on something else than
+        // was known.
+        let tags = self.tags_with(&headers, stored);
+        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
+        let cookies = match &judged {
+            Ok(storable) => fields::prepare_stored(&mut headers, storable),
+            Err(_) => fields::prepare_shared(&mut headers),
+        };
+        let lifetimes = judged.as_ref().ok().map(|storable| &storable.lifetimes);
+        let head = Head {
+            status,
+            headers,
+            cookies,
+            length: None,
+            part: None,
+            selecting,
+            tags,
+            initial_age: lifetimes.map_or(Duration::ZERO, |lifetimes| lifetimes.initial_age),
+            received: arrived.received,
+            ttl: lifetimes.map(|lifetimes| entry::fresh_on_arrival(lifetimes, provenance.jitter)),
+            confirmed: true,
+            not_stored: judged.as_ref().err().copied(),
+            found: None,
+        };
+        Some((head, judged))
     }
 }

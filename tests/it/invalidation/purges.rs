@@ -149,6 +149,21 @@ async fn a10_a_purge_by_url_follows_the_query_rules_and_leaves_other_urls_alone(
 }
 
 #[tokio::test]
+async fn a10_a_tag_that_a_304_brings_and_withholds_is_good_for_a_purge() {
+    for control in ["max-age=60, no-cache=\"surrogate-key\"", "max-age=60, private=\"surrogate-key\""] {
+        let (origin, proxy) = start("").await;
+        origin.on("/a", |r| for_a_minute(r).header("etag", "\"1\"").body("good"));
+        get(&proxy, "/a").send().await;
+        proxy.pass(Duration::from_secs(61));
+        let tagged = |r: Reply| r.header("cache-control", control).header("surrogate-key", "t").header("etag", "\"1\"");
+        origin.on("/a", |r| tagged(r).body("good").validates());
+        let confirmed = get(&proxy, "/a").send().await;
+        assert_eq!((confirmed.cache_status().fwd_status, confirmed.header("surrogate-key")), (Some(304), None));
+        assert_eq!(proxy.purge(r#"{"tag": "t"}"#).await["entries"], 1, "{control}");
+    }
+}
+
+#[tokio::test]
 async fn a11_an_ordinary_fill_appends_nothing_to_the_invalidation_log() {
     let (origin, proxy) = start(", stale_while_revalidate = '1h'").await;
     versions(&origin, "/a", for_a_minute);

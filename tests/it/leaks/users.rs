@@ -89,6 +89,23 @@ async fn a_revalidation_that_brings_something_personal_shows_it_to_its_user_alon
 }
 
 #[tokio::test]
+async fn what_a_304_varies_on_tells_users_apart_although_others_are_not_to_see_it() {
+    let (origin, proxy) = start("").await;
+    origin.on("/me", |r| for_a_minute(r).header("etag", "\"1\"").body("hello ada"));
+    with(&proxy, "/me", "cookie", "ada").send().await;
+    proxy.pass(Duration::from_secs(61));
+    origin.on_request("/me", |request| {
+        let confirmed = request.header("cookie").as_deref() == Some("ada") && request.header("if-none-match").is_some();
+        let reply = Reply::ok().header("cache-control", "max-age=60, no-cache=\"vary\"").header("vary", "Cookie");
+        if confirmed { reply.status(304) } else { reply.body(hello(request, "cookie")) }
+    });
+    for user in ["ada", "bob", "ada"] {
+        assert_eq!(with(&proxy, "/me", "cookie", user).send().await.text(), format!("hello {user}"));
+    }
+    assert_eq!(origin.hits("/me"), 3, "the last is served from the cache");
+}
+
+#[tokio::test]
 async fn f9_users_who_hammer_one_url_never_see_each_others_body() {
     const USERS: usize = 8;
     const ROUNDS: usize = 25;
