@@ -173,7 +173,7 @@ impl Fetch {
             Pumped::Deserted => return Fetched::Failed,
         };
         let Some(bytes) = landing.body() else { return self.not_stored(Reason::TooLarge) };
-        let kept = self.keep(self.entry(storable, &head, bytes, provenance));
+        let kept = self.keep(Arc::new(self.entry(storable, &head, bytes, provenance)));
         self.land(landing, kept).await
     }
 

@@ -343,7 +343,7 @@ impl Fetch {
         self.hold_refresh();
         // Before the leader lets go: whoever comes then need not ask the origin to find it failing.
         if let Some(stored) = self.stored.as_ref().filter(|_| self.borrowed) {
-            let _ = self.proxy.l1.store(&self.key, stored, self.proxy.clock.now());
+            let _ = self.keep(Arc::clone(stored));
         }
         self.disband(RETRY_PAUSE);
         leader.fail(Failure { kind, stored: self.stored.clone() });

@@ -40,7 +40,7 @@ impl Fetch {
                 let entry = self.entry(storable, &head, content.body.clone(), provenance);
                 // The body stays, and so does what was made of it.
                 entry.inherit_forms(stored);
-                let kept = self.keep(entry);
+                let kept = self.keep(Arc::new(entry));
                 if head.selecting.names() != stored.selecting().names() {
                     // Or it would go on answering requests that the new names tell apart.
                     self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, &raw const **stored));

@@ -53,7 +53,7 @@ impl Fetch {
             self.give_up();
             return self.not_stored(Reason::TooLarge);
         };
-        let kept = self.keep(self.entry(storable, &head, bytes, provenance));
+        let kept = self.keep(Arc::new(self.entry(storable, &head, bytes, provenance)));
         self.land(landing, kept).await
     }
 
@@ -140,13 +140,12 @@ impl Fetch {
     }
 
     /// Puts an entry into L1, unless it was invalidated while it was fetched.
-    pub(super) fn keep(&self, entry: Entry) -> Result<Arc<Entry>, Reason> {
+    pub(super) fn keep(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Reason> {
         let proxy = &self.proxy;
         // What was purged meanwhile must not take the place of what a later fetch has stored.
         if !entry.is_valid(self.key.url(), proxy.log.table()) {
             return Err(Reason::Invalidated);
         }
-        let entry = Arc::new(entry);
         if proxy.l1.store(&self.key, &entry, proxy.clock.now()) == Stored::TooManyVariants {
             return Err(Reason::TooManyVariants);
         }
@@ -187,11 +186,11 @@ impl Fetch {
     /// The fleet has it: as good as a fetch.
     pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
         let now = self.proxy.clock.now();
-        let _ = self.proxy.l1.store(&self.key, entry, now);
+        // It answers those who wait, even if it may not stay.
+        let _ = self.keep(Arc::clone(entry));
         if let Some(old) = &self.stored {
             self.proxy.code_again(&self.route, &self.key, old, entry);
         }
-        self.learn(&self.key, entry);
         let content = entry.content();
         let head = Head {
             status: content.status,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, RawScript};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::soon;
@@ -210,6 +210,14 @@ async fn a11_ordinary_fills_say_nothing_on_the_channel() {
     assert_eq!(report["seq"], 1, "nothing came before it");
 }
 
+/// Makes every response in Redis five seconds older.
+async fn age(redis: &Redis) {
+    for key in redis.keys("*:v:*").await {
+        let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
+        redis.ask(&format!("PEXPIRE {key} {}", left - 5_000)).await;
+    }
+}
+
 #[tokio::test]
 async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
@@ -218,9 +226,7 @@ async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
     let fleet = instances(2, &origin, &redis, "").await;
     assert_eq!(body(&fleet[0]).await, "v1");
     stored(&fleet[0], 1).await;
-    let key = redis.keys("*:v:-").await.remove(0);
-    let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
-    redis.ask(&format!("PEXPIRE {key} {}", left - 5_000)).await;
+    age(&redis).await;
     origin.fail("/a", 503);
     let gate = origin.hold("/a");
     let clients = ask_all(&fleet[1..], 20).await;
@@ -232,6 +238,24 @@ async fn g2_what_only_the_fleet_holds_stands_in_for_an_origin_that_fails() {
     assert_eq!((body(&fleet[1]).await, origin.hits("/a")), ("v1".into(), 2), "and for who comes a moment later");
     fleet[1].pass(Duration::from_secs(1));
     assert_eq!((body(&fleet[1]).await, origin.hits("/a")), ("v1".into(), 3), "then the origin is asked again");
+}
+
+#[tokio::test]
+async fn a2_what_was_purged_while_the_origin_failed_is_not_stored_to_stand_in_for_it() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1").header("cache-control", "max-age=1, stale-if-error=600"));
+    let fleet = instances(2, &origin, &redis, "").await;
+    assert_eq!(body(&fleet[0]).await, "v1");
+    stored(&fleet[0], 1).await;
+    age(&redis).await;
+    origin.raw("/a", RawScript::close);
+    let gate = origin.hold("/a");
+    let asked = fleet[1].client().get("/a").header("host", "h").start().await;
+    gate.arrived(1).await;
+    fleet[1].purge(r#"{"all": true, "wait": "5s"}"#).await;
+    gate.release();
+    let _ = asked.rest().await;
+    assert_eq!(fleet[1].metric("l1_entries").await, 0);
 }
 
 #[tokio::test]
@@ -282,10 +306,7 @@ async fn d9_variants_that_only_the_fleet_holds_cost_a_failing_origin_one_request
         assert_eq!(ask(&fleet[0], number).send().await.text(), "v1");
     }
     stored(&fleet[0], VARIANTS as u64).await;
-    for key in redis.keys("*:v:*").await {
-        let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
-        redis.ask(&format!("PEXPIRE {key} {}", left - 5_000)).await;
-    }
+    age(&redis).await;
     origin.fail("/a", 503);
     let before = origin.hits("/a");
     let gate = origin.hold("/a");
