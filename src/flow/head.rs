@@ -75,7 +75,7 @@ impl Proxy {
             return;
         }
         if let Some(entry) = self.freshened(visit, policy, stored, began, response.headers()) {
-            let _ = self.l1.store(&key, &Arc::new(entry), self.clock.now());
+            let _ = self.keep(&key, &Arc::new(entry));
         }
     }
 

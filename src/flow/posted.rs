@@ -135,11 +135,8 @@ impl Fill {
         let provenance = Provenance { born, received: self.received, fetch_time: self.received.since(asked), jitter };
         let content = Content { status: self.status, headers: self.headers, body: bytes };
         let name = Arc::clone(&route.name);
-        let entry = Arc::new(Entry::new(self.storable, content, self.selecting, self.tags, name, provenance));
-        // Every reader checks `born` as well; this keeps what is stored from giving way to what was purged.
-        if entry.is_valid(key.url(), proxy.log.table()) {
-            let _ = proxy.l1.store(&key, &entry, proxy.clock.now());
-        }
+        let entry = Entry::new(self.storable, content, self.selecting, self.tags, name, provenance);
+        let _ = proxy.keep(&key, &Arc::new(entry));
     }
 }
 

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 
 use crate::coalesce::{BodyLimits, Pushed};
 use crate::entry::{self, Content, Entry, Provenance};
+use crate::key::Key;
 use crate::l1::Stored;
 use crate::origin::ResponseBody;
 use crate::policy::fields;
@@ -18,6 +19,7 @@ use crate::policy::tags::{self, Tag};
 use crate::policy::vary::Vary;
 use crate::reason::Reason;
 
+use super::Proxy;
 use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
 use super::flight::{Filling, Head, Landing, Leader};
@@ -139,22 +141,9 @@ impl Fetch {
         self.disband(self.proxy.hit_for_miss_ttl);
     }
 
-    /// Puts an entry into L1, unless it was invalidated while it was fetched.
+    /// Puts what was fetched into L1, and notes which other queries it is good for.
     pub(super) fn keep(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Reason> {
-        let proxy = &self.proxy;
-        // What was purged meanwhile must not take the place of what a later fetch has stored.
-        if !entry.is_valid(self.key.url(), proxy.log.table()) {
-            return Err(Reason::Invalidated);
-        }
-        if proxy.l1.store(&self.key, &entry, proxy.clock.now()) == Stored::TooManyVariants {
-            return Err(Reason::TooManyVariants);
-        }
-        // An invalidation may have been applied between the check and the insert. Every reader
-        // checks `born` as well; this only frees the memory and tells the operator.
-        if !entry.is_valid(self.key.url(), proxy.log.table()) {
-            proxy.l1.retain(&self.key, proxy.clock.now(), |kept| !std::ptr::eq(kept, &raw const *entry));
-            return Err(Reason::Invalidated);
-        }
+        self.proxy.keep(&self.key, &entry)?;
         self.learn(&self.key, &entry);
         Ok(entry)
     }
@@ -242,6 +231,26 @@ impl Fetch {
         let filling = leader.publish(Arc::new(head), BodyLimits { cap: READ_AHEAD, window: READ_AHEAD });
         drop(self.pump(filling, body, false).await);
         self.not_stored(reason)
+    }
+}
+
+impl Proxy {
+    /// Puts an entry into L1, unless it was invalidated while the origin was asked.
+    pub(super) fn keep(&self, key: &Key, entry: &Arc<Entry>) -> Result<(), Reason> {
+        // What was purged meanwhile must not take the place of what a later fetch has stored.
+        if !entry.is_valid(key.url(), self.log.table()) {
+            return Err(Reason::Invalidated);
+        }
+        if self.l1.store(key, entry, self.clock.now()) == Stored::TooManyVariants {
+            return Err(Reason::TooManyVariants);
+        }
+        // An invalidation may have been applied between the check and the insert. Every reader
+        // checks `born` as well; this only frees the memory and tells the operator.
+        if !entry.is_valid(key.url(), self.log.table()) {
+            self.l1.retain(key, self.clock.now(), |kept| !std::ptr::eq(kept, &raw const **entry));
+            return Err(Reason::Invalidated);
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::origin::{Gate, Origin, Reply};
 use crate::support::proxy::Proxy;
 
-use super::{EXACT, get, versions};
+use super::{EXACT, ask, get, versions};
 
 /// Everything that can be purged, as it matches the response of [`tagged`] for `/a`.
 const PURGES: [&str; 5] = [
@@ -244,4 +244,19 @@ async fn a5_an_early_refresh_that_a_purge_overtakes_is_not_stored() {
         proxy.reaches(r#"not_stored_total{reason="invalidated",route="everything"}"#, 1).await;
         assert_eq!((get(&proxy, "/a").send().await.text(), origin.hits("/a")), ("v3", 3), "{purge}");
     }
+}
+
+#[tokio::test]
+async fn a1_a_head_that_began_before_a_purge_takes_the_place_of_nothing_stored_since() {
+    let (origin, proxy) = start(", respect_client_cache_control = true").await;
+    origin.on("/a", |r| tagged(r).header("etag", "\"1\"").body("v1"));
+    let gate = origin.hold("/a");
+    let mut head = ask(&proxy, "HEAD", "/a").header("cache-control", "no-store").start().await;
+    gate.arrived(1).await;
+    proxy.purge(PURGES[0]).await;
+    origin.hold("/a").release();
+    get(&proxy, "/a").send().await;
+    gate.release();
+    head.head().await;
+    assert!(get(&proxy, "/a").send().await.cache_status().hit);
 }
