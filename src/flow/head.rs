@@ -103,7 +103,8 @@ impl Proxy {
         let mut tags = both(tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS), stored);
         tags.truncate(tags::MAX_TAGS);
         fields::prepare_stored(&mut headers, &storable);
-        let selecting = coding::selecting(policy, &storable.vary, &headers, &visit.parts.headers);
+        let vary = storable.vary.clone().and(stored.selecting());
+        let selecting = coding::selecting(policy, &vary, &headers, &visit.parts.headers);
         let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };
         let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
         let entry = Entry::new(storable, content, selecting, tags, stored.route().into(), provenance);

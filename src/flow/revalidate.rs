@@ -76,7 +76,8 @@ impl Fetch {
         // Both before the stored form leaves fields out. The 304 may say that the response varies on something else than
         // was known.
         let tags = self.tags_with(&headers, stored);
-        let selecting = coding::selecting(&self.policy, &Vary::of(&headers), &headers, &self.selecting_from);
+        let vary = Vary::of(&headers).and(stored.selecting());
+        let selecting = coding::selecting(&self.policy, &vary, &headers, &self.selecting_from);
         let cookies = match &judged {
             Ok(storable) => fields::prepare_stored(&mut headers, storable),
             Err(_) => fields::prepare_shared(&mut headers),

@@ -34,9 +34,25 @@ impl Vary {
                 },
             }
         }
-        names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
+        Self::on(names)
+    }
+
+    fn on(mut names: SmallVec<[HeaderName; 4]>) -> Self {
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         Self::Names(names)
+    }
+
+    /// On these fields as well: what a stored response was found to vary on, it goes on varying on, whether or not its
+    /// stored fields and later ones say so.
+    pub fn and(self, selecting: &Selecting) -> Self {
+        match self {
+            Self::Star => Self::Star,
+            Self::Names(mut names) => {
+                names.extend(selecting.names.iter().cloned());
+                Self::on(names)
+            }
+        }
     }
 
     /// The fields; none for `*`.

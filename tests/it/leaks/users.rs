@@ -106,6 +106,30 @@ async fn what_a_304_varies_on_tells_users_apart_although_others_are_not_to_see_i
 }
 
 #[tokio::test]
+async fn a_vary_that_nobody_was_shown_tells_users_apart_after_a_304_or_a_head_without_it() {
+    for method in ["GET", "HEAD"] {
+        let (origin, proxy) = start(", respect_client_cache_control = true").await;
+        origin.on_request("/me", |request| {
+            let reply = Reply::ok().header("etag", "\"1\"");
+            match (request.method.as_str(), request.header("if-none-match")) {
+                ("HEAD", _) => for_a_minute(reply),
+                (_, Some(_)) => for_a_minute(reply).status(304),
+                _ => {
+                    let reply = reply.header("cache-control", "max-age=60, no-cache=\"vary\"").header("vary", "Cookie");
+                    reply.body(hello(request, "cookie"))
+                }
+            }
+        });
+        with(&proxy, "/me", "cookie", "ada").send().await;
+        let control = if method == "HEAD" { "no-store" } else { "no-cache" };
+        let confirming = proxy.client().ask(method, "/me").header("cookie", "ada").header("cache-control", control);
+        confirming.send().await;
+        assert_eq!(origin.hits("/me"), 2, "{method}");
+        assert_eq!(with(&proxy, "/me", "cookie", "bob").send().await.text(), "hello bob", "{method}");
+    }
+}
+
+#[tokio::test]
 async fn f9_users_who_hammer_one_url_never_see_each_others_body() {
     const USERS: usize = 8;
     const ROUNDS: usize = 25;
