@@ -1,4 +1,4 @@
-//! Fields that belong to one connection, fields that do not belong into the store, and lists in fields.
+//! Fields that belong to one connection, fields that do not belong into the store, and lists and weights in fields.
 
 use http::header::{
     AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, FORWARDED, HOST,
@@ -106,6 +106,29 @@ pub(super) fn members(field: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
+/// How much a client likes what this parameter of a list member stands behind (RFC 9110 section 12.4.2), in thousandths:
+/// 0 or 1 with up to three digits behind the point. `None` if it is no weight.
+pub(super) fn weight(parameter: &[u8]) -> Option<u16> {
+    let (name, value) = parameter.trim_ascii().split_at_checked(2)?;
+    if !name.eq_ignore_ascii_case(b"q=") {
+        return None;
+    }
+    let (whole, fraction) = match value {
+        [whole @ (b'0' | b'1')] => (whole, &[][..]),
+        [whole @ (b'0' | b'1'), b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return None,
+    };
+    let mut weight = u16::from(whole - b'0');
+    for place in 0..3 {
+        let digit = fraction.get(place).copied().unwrap_or(b'0');
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        weight = 10 * weight + u16::from(digit - b'0');
+    }
+    (weight <= 1000).then_some(weight)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +158,26 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "host", "x-forwarded-for", "x-kept"]);
+    }
+
+    #[test]
+    fn a_weight_is_zero_or_one_with_up_to_three_digits_behind_the_point() {
+        for (parameter, thousandths) in [
+            ("q=1", 1000),
+            ("Q=0.5", 500),
+            (" q=0.05\t", 50),
+            ("q=0.001", 1),
+            ("q=1.", 1000),
+            ("q=0.", 0),
+            ("q=1.000", 1000),
+        ] {
+            assert_eq!(weight(parameter.as_bytes()), Some(thousandths), "{parameter}");
+        }
+        for parameter in [
+            "", "q", "q=", "q =1", "q= 1", "q=2", "q=01", "q=1.001", "q=0.0000", "q=.5", "q=-1", "q=0.5;x", "q=1e0",
+            "level=1",
+        ] {
+            assert_eq!(weight(parameter.as_bytes()), None, "{parameter}");
+        }
     }
 }

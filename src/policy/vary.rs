@@ -8,7 +8,7 @@ use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap
 use smallvec::SmallVec;
 
 use super::coding::{self, Accepted};
-use super::fields::members;
+use super::fields::{members, weight};
 
 /// What a response varies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,21 +227,6 @@ fn preference(member: &[u8]) -> Cow<'_, [u8]> {
         (Ok(name), Some(1000)) => name.as_str().as_bytes().to_vec().into(),
         (Ok(name), Some(weight)) => format!("{};q=0.{weight:03}", name.as_str()).into_bytes().into(),
         _ => member.into(),
-    }
-}
-
-/// A weight in thousandths: 0 or 1 with up to three digits behind the point.
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(parameter).ok()?;
-    let value = text.strip_prefix("q=").or_else(|| text.strip_prefix("Q="))?;
-    let (whole, digits) = value.split_once('.').unwrap_or((value, ""));
-    let number =
-        |text: &str| text.bytes().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u16::from(b - b'0')));
-    let scale = [1000, 100, 10, 1].get(digits.len())?;
-    match (whole, number(digits)? * scale) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
-        _ => None,
     }
 }
 

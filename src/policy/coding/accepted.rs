@@ -3,6 +3,7 @@
 use http::header::{ACCEPT_ENCODING, HeaderMap};
 
 use super::Coding;
+use crate::policy::fields::weight;
 
 /// What a request says of codings: weights in thousandths. Reading it allocates nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,28 +81,6 @@ impl Accepted {
     fn weight(&self, coding: Coding) -> u16 {
         self.codings[coding as usize].or(self.others).unwrap_or(0)
     }
-}
-
-/// RFC 9110 section 12.4.2, in thousandths.
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let (name, value) = parameter.trim_ascii().split_at_checked(2)?;
-    if !name.eq_ignore_ascii_case(b"q=") {
-        return None;
-    }
-    let (whole, fraction) = match value {
-        [whole @ (b'0' | b'1')] => (whole, &[][..]),
-        [whole @ (b'0' | b'1'), b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return None,
-    };
-    let mut weight = u16::from(whole - b'0');
-    for place in 0..3 {
-        let digit = fraction.get(place).copied().unwrap_or(b'0');
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        weight = 10 * weight + u16::from(digit - b'0');
-    }
-    (weight <= 1000).then_some(weight)
 }
 
 #[cfg(test)]
