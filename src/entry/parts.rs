@@ -8,7 +8,7 @@ use http::{HeaderName, StatusCode};
 
 use super::Entry;
 use crate::policy::ranges::{ContentRange, RangeSpec};
-use crate::policy::tags::MAX_TAGS;
+use crate::policy::tags::{self, MAX_TAGS};
 use crate::policy::validation;
 
 /// Pieces of one set. What is asked for in many small pieces is better stored as a whole.
@@ -178,9 +178,8 @@ impl Parts {
             headers.remove(name);
         }
         self.entry.content.headers = headers;
-        let mut tags = self.entry.tags.to_vec();
-        tags.extend(before.entry.tags.iter().filter(|tag| !self.entry.tags.contains(tag)).cloned());
-        self.entry.tags = tags.into();
+        let tags = std::mem::take(&mut self.entry.tags).into_vec();
+        self.entry.tags = tags::with_earlier(tags, &before.entry.tags, MAX_TAGS).into();
         self.complete = self.complete.or(before.complete);
         let turn = 1 + before.pieces.iter().map(|piece| piece.turn).max().unwrap_or_default();
         let newer = std::mem::replace(&mut self.pieces, before.pieces.clone());

@@ -15,7 +15,6 @@ use crate::entry::{self, Entry, Parts};
 use crate::origin::ResponseBody;
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::storability::{ResponseVerdict, Storable};
-use crate::policy::tags::{MAX_TAGS, Tag};
 use crate::policy::{fields, validation};
 use crate::reason::Reason;
 
@@ -113,7 +112,7 @@ impl Fetch {
         match self.verdict(StatusCode::OK, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable)
                 if self.selecting(&storable, &headers) == *entry.selecting()
-                    && self.tags_of_both(&headers, parts).len() <= MAX_TAGS =>
+                    && self.has_room_for_tags(&headers, entry) =>
             {
                 Some(Met::Rest(Arc::clone(parts), headers, Box::new(storable)))
             }
@@ -121,17 +120,10 @@ impl Fetch {
         }
     }
 
-    /// A purge by a tag reaches every byte that came with it.
-    fn tags_of_both(&self, headers: &HeaderMap, parts: &Parts) -> Vec<Tag> {
-        both(self.tags(headers), parts.entry())
-    }
-
-    /// The tags that these fields give, and those of what they are an update of, as far as there is room: a
-    /// whole that was made of parts has tags that its fields no longer show.
-    pub(super) fn tags_with(&self, headers: &HeaderMap, stored: &Entry) -> Vec<Tag> {
-        let mut tags = both(self.tags(headers), stored);
-        tags.truncate(MAX_TAGS);
-        tags
+    /// Whether the whole has room for all tags of its parts: a purge by a tag reaches every byte that came with it.
+    fn has_room_for_tags(&self, headers: &HeaderMap, parts: &Entry) -> bool {
+        let tags = self.tags_with(headers, parts);
+        parts.tags().iter().all(|tag| tags.contains(tag))
     }
 
     /// Completes the parts: those who wait get the whole while the rest arrives.
@@ -143,7 +135,7 @@ impl Fetch {
     ) -> Fetched {
         let provenance = self.provenance(&leader, &arrived);
         let (Some(missing), Some(complete)) = (parts.missing(), parts.complete()) else { return Fetched::NotStored };
-        let tags = self.tags_of_both(&headers, &parts);
+        let tags = self.tags_with(&headers, parts.entry());
         let cookies = fields::prepare_stored(&mut headers, &storable);
         let head = Arc::new(Head {
             status: StatusCode::OK,
@@ -222,11 +214,4 @@ impl Fetch {
         self.not_stored(Reason::Incomplete);
         Pumped::Deserted
     }
-}
-
-/// These tags, and those of a stored response.
-pub(super) fn both(mut tags: Vec<Tag>, stored: &Entry) -> Vec<Tag> {
-    let more: Vec<Tag> = stored.tags().iter().filter(|tag| !tags.contains(tag)).cloned().collect();
-    tags.extend(more);
-    tags
 }

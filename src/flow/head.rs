@@ -17,7 +17,6 @@ use crate::reason::Reason;
 
 use super::Proxy;
 use super::coding;
-use super::complete::both;
 use super::forward;
 use super::site::Route;
 use super::visit::Visit;
@@ -100,8 +99,8 @@ impl Proxy {
             response_delay: fetch_time,
         };
         let ResponseVerdict::Storable(storable) = judge_response(&policy.rules, &exchange) else { return None };
-        let mut tags = both(tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS), stored);
-        tags.truncate(tags::MAX_TAGS);
+        let shown = tags::tags(&headers, &policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
+        let tags = tags::with_earlier(shown, stored.tags(), tags::MAX_TAGS);
         fields::prepare_stored(&mut headers, &storable);
         let vary = storable.vary.clone().and(stored.selecting());
         let selecting = coding::selecting(policy, &vary, &headers, &visit.parts.headers);

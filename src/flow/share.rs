@@ -104,6 +104,12 @@ impl Fetch {
         tags::tags(headers, &self.policy.tag_headers, &self.site, tags::MAX_TAGS)
     }
 
+    /// The tags that these fields give, and those of what they are an update of, as far as there is room: a
+    /// whole that was made of parts has tags that its fields no longer show.
+    pub(super) fn tags_with(&self, headers: &HeaderMap, stored: &Entry) -> Vec<Tag> {
+        tags::with_earlier(self.tags(headers), stored.tags(), tags::MAX_TAGS)
+    }
+
     /// Copies the body to the readers, all but its last chunk, if the length tells which that is:
     /// whoever has the whole body shall find it stored.
     pub(super) async fn pump(&self, mut filling: Filling, mut body: ResponseBody, mut to_store: bool) -> Pumped {

@@ -56,6 +56,19 @@ pub fn tags(response: &HeaderMap, names: &[HeaderName], site: &str, max: usize) 
     tags
 }
 
+/// These tags, and after them those of what they are an update of: `max` at the most.
+pub fn with_earlier(mut tags: Vec<Tag>, earlier: &[Tag], max: usize) -> Vec<Tag> {
+    for tag in earlier {
+        if tags.len() >= max {
+            break;
+        }
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    tags
+}
+
 /// White space separates the tags of `Surrogate-Key` and commas those of `Cache-Tag`; no tag has
 /// either inside, so both separate everywhere.
 fn is_separator(c: char) -> bool {
@@ -110,6 +123,13 @@ mod tests {
         let long = "x".repeat(257);
         assert_eq!(of(&[("xkey", &format!("{long} a b c"))], 2), ["a", "b"]);
         assert_eq!(of(&[("cache-groups", &format!("\"{long}\", \"a\""))], 2), ["group http://h a"]);
+    }
+
+    #[test]
+    fn those_of_an_update_come_before_earlier_ones_and_each_counts_once() {
+        let tags = |names: &[&str]| names.iter().map(|name| Tag::from(*name)).collect::<Vec<_>>();
+        assert_eq!(with_earlier(tags(&["a", "b"]), &tags(&["b", "c", "d"]), 3), tags(&["a", "b", "c"]));
+        assert_eq!(with_earlier(tags(&["a"]), &[], 0), tags(&["a"]));
     }
 
     #[test]

@@ -45,8 +45,7 @@ fn tagged(whole: &[u8], range: Range<usize>, tag: &'static str, complete: Option
     };
     let mut surrogate = HeaderMap::new();
     surrogate.insert("surrogate-key", HeaderValue::try_from(tags.join(" ")).unwrap());
-    let tags: Vec<Tag> =
-        crate::policy::tags::tags(&surrogate, &["surrogate-key".parse().unwrap()], "http://a.test", MAX_TAGS);
+    let tags: Vec<Tag> = tags::tags(&surrogate, &["surrogate-key".parse().unwrap()], "http://a.test", MAX_TAGS);
     let entry = Entry::new(storable, content, selecting, tags, "r".into(), provenance);
     let range = range.start as u64..range.end as u64;
     Parts::new(entry, &ContentRange { range, complete }, Vec::new()).expect("as many bytes as announced")
