@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::Uri;
+use http::{Method, Uri};
+use smallvec::SmallVec;
 
 use crate::bus::{Logged, Pattern, Record, Seq, Unreachable};
 use crate::entry::Entry;
-use crate::key::{Key, KeyRules, MethodClass, Target};
+use crate::key::{self, Key, KeyRules, MethodClass, Target};
 
 use super::Proxy;
 
@@ -40,6 +41,29 @@ impl Proxy {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(not_absolute()) };
         let target = Target { scheme, host: authority.as_str(), path: uri.path(), query: uri.query() };
         Ok(self.key_urls(target).into_iter().map(Pattern::Url).collect())
+    }
+
+    /// The URL part of the key that a GET of `target` has, and of those that methods with their body in
+    /// the key have, where a route of their own writes it in another way.
+    pub(super) fn key_urls(&self, target: Target<'_>) -> SmallVec<[String; 1]> {
+        let site = self.site.load();
+        let rules = |method: &Method| {
+            let route = site.route(method, target.host, target.path)?;
+            route.cache.as_deref().map(|policy| &policy.key)
+        };
+        let get = rules(&Method::GET);
+        let mut urls = SmallVec::from_iter([
+            get.map_or_else(|| key::url(target, &KeyRules::default()), |rules| key::url(target, rules))
+        ]);
+        for body in site.policies().filter_map(|policy| policy.key.body.as_ref()) {
+            for rules in body.methods.iter().filter_map(rules) {
+                let url = key::url(target, rules);
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
+        }
+        urls
     }
 
     /// The pattern for everything stored through a route.

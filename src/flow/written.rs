@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use http::header::HeaderMap;
 use http::uri::PathAndQuery;
-use smallvec::SmallVec;
 
 use crate::bus::{Pattern, Record, Seq};
-use crate::key::{self, KeyRules, Target};
+use crate::key::Target;
 use crate::policy::invalidation;
 
 use super::Proxy;
@@ -78,28 +76,5 @@ impl Proxy {
         let groups = invalidation::invalidated_groups(headers, site).into_iter().map(Pattern::Tag);
         let patterns: Vec<Pattern> = urls.chain(groups).collect();
         purge::records(&patterns, false)
-    }
-
-    /// The URL part of the key that a GET of `target` has, and of those that methods with their body in
-    /// the key have, where a route of their own writes it in another way.
-    pub(super) fn key_urls(&self, target: Target<'_>) -> SmallVec<[String; 1]> {
-        let site = self.site.load();
-        let rules = |method: &Method| {
-            let route = site.route(method, target.host, target.path)?;
-            route.cache.as_deref().map(|policy| &policy.key)
-        };
-        let get = rules(&Method::GET);
-        let mut urls = SmallVec::from_iter([
-            get.map_or_else(|| key::url(target, &KeyRules::default()), |rules| key::url(target, rules))
-        ]);
-        for body in site.policies().filter_map(|policy| policy.key.body.as_ref()) {
-            for rules in body.methods.iter().filter_map(rules) {
-                let url = key::url(target, rules);
-                if !urls.contains(&url) {
-                    urls.push(url);
-                }
-            }
-        }
-        urls
     }
 }
