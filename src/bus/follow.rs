@@ -55,8 +55,7 @@ impl Shared {
     /// Follows the log for ever.
     pub async fn follow(&self, log: &Log, clock: &Clock) {
         let mut messages = self.subscriber.message_rx();
-        let connected = self.connected.lock().take();
-        let mut reconnected = connected.unwrap_or_else(|| self.subscriber.reconnect_rx());
+        let mut reconnected = self.subscriber.reconnect_rx();
         let mut ticks = interval(self.member.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut subscribed, mut heard) = (false, false);

@@ -11,12 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::EventInterface;
-use fred::types::config::Server;
 use fred::types::scripts::Script;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fleet::Fleet;
@@ -119,8 +117,6 @@ pub struct Shared {
     pub(super) member: Membership,
     pub(super) commands: Client,
     pub(super) subscriber: Client,
-    /// Tells of each connection of the subscriber, from the first on, until the follower takes it.
-    pub(super) connected: Mutex<Option<broadcast::Receiver<Server>>>,
     append: Script,
     pub(super) beat: Script,
     pub(super) registry: Script,
@@ -170,12 +166,10 @@ impl Keys {
 impl Shared {
     /// Begins to connect, and waits for nothing.
     pub fn new(connections: &Connections, member: Membership) -> Result<Self, RedisError> {
-        // A subscription shares no connection: an error reply to it would shift all that follow.
-        let subscriber = connections.single(member.patience)?;
         Ok(Self {
             commands: connections.single(member.patience)?,
-            connected: Mutex::new(Some(subscriber.reconnect_rx())),
-            subscriber,
+            // A subscription shares no connection: an error reply to it would shift all that follow.
+            subscriber: connections.single(member.patience)?,
             append: script(scripts::APPEND),
             beat: script(scripts::BEAT),
             registry: script(scripts::REGISTRY),
