@@ -1,68 +1,48 @@
 //! What one client sends or gets shapes nothing that others get.
+
 use std::time::Duration;
 
 use super::start;
 use super::stored_parts::{DIGITS, served};
-use crate::support::client::herd;
-use crate::support::origin::Origin;
-use crate::support::origin::Reply;
+use crate::support::client::{Ask, herd};
+use crate::support::origin::{Origin, Received, Reply};
 use crate::support::proxy::Proxy;
 
 const AS_ASKED: &str = ", ranges = 'as-asked'";
 const MINUTE: (&str, &str) = ("cache-control", "max-age=60");
 
-async fn cookies(range: Option<&'static str>, extra: (&'static str, &'static str)) -> (usize, Vec<String>) {
-    let (origin, proxy) = start(if range.is_some() { AS_ASKED } else { "" }).await;
-    origin.on_request("/a", move |r| served(r, DIGITS, &[MINUTE, ("etag", "\"1\"")]));
-    let client = proxy.client();
-    let ask = || match range {
-        Some(range) => client.get("/a").header("range", range),
-        None => client.get("/a"),
-    };
-    ask().send().await;
-    proxy.pass(Duration::from_secs(61));
+/// How many of five clients that share one fetch of `/a` see this field, and what each of them got.
+async fn shown(origin: &Origin, proxy: &Proxy, ask: Ask, name: &str) -> (usize, Vec<String>) {
     let gate = origin.hold("/a");
-    origin.on_request("/a", move |r| {
-        let reply = served(r, DIGITS, &[MINUTE, ("etag", "\"1\"")]);
-        if r.header("if-none-match").is_some() {
-            reply.header(extra.0, extra.1).header("x-user", "leader")
-        } else {
-            reply
-        }
-    });
-    let asks = (0..5).map(|_| ask()).collect::<Vec<_>>();
-    let many = tokio::spawn(async move {
-        let at = std::sync::atomic::AtomicUsize::new(0);
-        herd(5, || asks[at.fetch_add(1, std::sync::atomic::Ordering::Relaxed)].clone()).await
-    });
+    let many = tokio::spawn(herd(5, move || ask.clone()));
     proxy.followers(4).await;
     gate.release();
     let got = many.await.unwrap();
-    let seen: Vec<String> = got
-        .answers
-        .iter()
-        .map(|a| {
-            format!("{} {:?} {:?} {:?}", a.status, a.header("set-cookie"), a.header("x-user"), a.header("cache-status"))
-        })
-        .collect();
-    let n = got.answers.iter().filter(|a| a.header("x-user").is_some()).count();
-    (n, seen)
+    let count = got.answers.iter().filter(|answer| answer.header(name).is_some()).count();
+    (count, got.answers.iter().map(|answer| format!("{} {:?}", answer.status, answer.headers)).collect())
 }
 
 #[tokio::test]
-async fn f9_the_cookie_of_a_304_goes_to_the_leader_alone() {
-    let (n, seen) = cookies(None, ("set-cookie", "session=leader")).await;
-    assert!(n <= 1, "{seen:#?}");
-}
-#[tokio::test]
-async fn f9_the_cookie_of_a_304_for_parts_goes_to_the_leader_alone() {
-    let (n, seen) = cookies(Some("bytes=0-4"), ("set-cookie", "session=leader")).await;
-    assert!(n <= 1, "{seen:#?}");
-}
-#[tokio::test]
-async fn f9_a_304_that_turns_private_goes_to_the_leader_alone() {
-    let (n, seen) = cookies(None, ("cache-control", "private")).await;
-    assert!(n <= 1, "{seen:#?}");
+async fn f9_a_304_for_one_client_alone_is_asked_for_again_as_a_200_and_shown_to_nobody() {
+    for (range, name, value) in [
+        (None, "set-cookie", "session=leader"),
+        (Some("bytes=0-4"), "set-cookie", "session=leader"),
+        (None, "cache-control", "private"),
+        (None, "vary", "*"),
+    ] {
+        let (origin, proxy) = start(if range.is_some() { AS_ASKED } else { "" }).await;
+        origin.on_request("/a", move |r| {
+            let reply = served(r, DIGITS, &[MINUTE, ("etag", "\"1\"")]);
+            let confirms = r.header("if-none-match").is_some();
+            if confirms { reply.header(name, value).header("x-user", "leader") } else { reply }
+        });
+        let plain = proxy.client().get("/a");
+        let ask = range.map_or_else(|| plain.clone(), |range| plain.clone().header("range", range));
+        ask.clone().send().await;
+        proxy.pass(Duration::from_secs(61));
+        let (count, seen) = shown(&origin, &proxy, ask, "x-user").await;
+        assert_eq!((count, origin.hits("/a")), (0, 3), "{name}: {value} {range:?}: {seen:#?}");
+    }
 }
 
 #[tokio::test]
@@ -96,7 +76,7 @@ async fn f6_what_a_head_was_asked_with_does_not_shape_the_stored_get() {
 }
 
 /// RFC 9110 15.3.7: a 206 to If-Range leaves out the other representation fields.
-fn sparing(r: &crate::support::origin::Received) -> Reply {
+fn sparing(r: &Received) -> Reply {
     let mut reply = served(r, DIGITS, &[MINUTE, ("etag", "\"1\"")]);
     if r.header("if-range").is_none() {
         reply = reply
@@ -116,6 +96,7 @@ async fn f7_the_if_range_of_one_client_takes_no_fields_from_others() {
     assert_eq!(victim.text(), DIGITS);
     assert!(victim.header("content-type").is_some(), "{:?} {} hits", victim.headers, origin.hits("/a"));
 }
+
 #[tokio::test]
 async fn f7_nor_where_another_part_is_joined() {
     let (origin, proxy) = start(AS_ASKED).await;
@@ -126,6 +107,7 @@ async fn f7_nor_where_another_part_is_joined() {
     let victim = proxy.client().get("/a").send().await;
     assert!(victim.header("content-encoding").is_some(), "{:?} {} hits", victim.headers, origin.hits("/a"));
 }
+
 #[tokio::test]
 async fn f7_nor_while_the_url_counts_as_uncacheable() {
     let (origin, proxy) = start("").await;
@@ -251,12 +233,6 @@ async fn a10_tags_of_a_whole_made_of_parts_survive_a_304() {
     assert!(!proxy.client().get("/a").send().await.cache_status().hit, "tag a");
 }
 
-#[tokio::test]
-async fn f9_a_304_that_varies_on_everything_goes_to_the_leader_alone() {
-    let (n, seen) = cookies(None, ("vary", "*")).await;
-    assert!(n <= 1, "{seen:#?}");
-}
-
 async fn head_learns(cache: &str, target: &str, field: Option<(&str, &str)>) -> (bool, String) {
     let origin = Origin::start().await;
     origin.on_request("/a", |r| {
@@ -281,6 +257,7 @@ async fn head_learns(cache: &str, target: &str, field: Option<(&str, &str)>) -> 
     let victim = proxy.client().get("/a").send().await;
     (victim.cache_status().hit, victim.header("link").unwrap_or_default())
 }
+
 #[tokio::test]
 async fn f9_a_head_that_a_bypass_rule_lets_through_teaches_nothing() {
     let (hit, link) = head_learns(", bypass = { cookies = ['session'] }", "/a", Some(("cookie", "session=evil"))).await;
@@ -296,15 +273,8 @@ async fn f9_a_withheld_cookie_of_a_shared_error_goes_to_nobody_else() {
             .header("set-cookie", "session=leader")
             .body("oops")
     });
-    let gate = origin.hold("/a");
-    let client = proxy.client();
-    let many = tokio::spawn(async move { herd(5, || client.get("/a")).await });
-    proxy.followers(4).await;
-    gate.release();
-    let got = many.await.unwrap();
-    let seen: Vec<_> =
-        got.answers.iter().map(|a| (a.status, a.header("set-cookie"), a.header("cache-status"))).collect();
-    assert!(seen.iter().filter(|s| s.1.is_some()).count() <= 1, "{} hits {seen:#?}", origin.hits("/a"));
+    let (count, seen) = shown(&origin, &proxy, proxy.client().get("/a"), "set-cookie").await;
+    assert_eq!(count, 1, "{} hits {seen:#?}", origin.hits("/a"));
 }
 
 #[tokio::test]
@@ -383,13 +353,13 @@ async fn f6_a_head_for_another_resource_makes_nothing_stale() {
     let victim = proxy.client().get("/a").send().await;
     assert!(victim.cache_status().hit, "{:?}", victim.header("cache-status"));
 }
+
 #[tokio::test]
 async fn f9_a_withheld_cookie_of_a_304_goes_to_nobody_else() {
     let (origin, proxy) = start("").await;
     origin.on_request("/a", move |r| served(r, DIGITS, &[MINUTE, ("etag", "\"1\"")]));
     proxy.client().get("/a").send().await;
     proxy.pass(Duration::from_secs(61));
-    let gate = origin.hold("/a");
     origin.on_request("/a", move |r| {
         served(
             r,
@@ -397,14 +367,8 @@ async fn f9_a_withheld_cookie_of_a_304_goes_to_nobody_else() {
             &[("cache-control", "no-cache=\"set-cookie\""), ("etag", "\"1\""), ("set-cookie", "session=leader")],
         )
     });
-    let client = proxy.client();
-    let many = tokio::spawn(async move { herd(5, || client.get("/a")).await });
-    proxy.followers(4).await;
-    gate.release();
-    let got = many.await.unwrap();
-    let seen: Vec<_> =
-        got.answers.iter().map(|a| (a.status, a.header("set-cookie"), a.header("cache-status"))).collect();
-    assert!(seen.iter().filter(|s| s.1.is_some()).count() <= 1, "{} hits {seen:?}", origin.hits("/a"));
+    let (count, seen) = shown(&origin, &proxy, proxy.client().get("/a"), "set-cookie").await;
+    assert_eq!(count, 1, "{} hits {seen:#?}", origin.hits("/a"));
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn f8_errors_that_a_client_provokes_are_not_stored_for_others() {
 
 #[tokio::test]
 async fn f8_an_error_that_a_client_provokes_costs_nobody_what_is_stored() {
-    for status in [400, 413, 414, 429, 431] {
+    for status in [400, 408, 413, 414, 417, 421, 425, 428, 429, 431] {
         let (origin, proxy) = start(", stale_while_revalidate = '60s'").await;
         origin.on_request("/a", move |request| match request.header("x-large") {
             Some(_) => Reply::ok().status(status),
