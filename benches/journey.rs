@@ -1,12 +1,14 @@
-//! What the hot path costs: an L1 hit through the whole journey, and its parts by themselves.
+//! What the hot path costs: an L1 hit through the whole journey, and its parts by themselves. And what
+//! each coded form costs, once, and how large it is.
 //!
-//! `cargo bench --bench journey`. How the whole process compares with a bare hyper server is
-//! measured by `scripts/load`.
+//! `cargo bench --bench journey`; `cargo bench --bench journey -- coding` for the codings alone. How the whole
+//! process compares with a bare hyper server is measured by `scripts/load`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot be set up ends by a panic")]
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,10 +28,12 @@ use hyper_util::rt::TokioIo;
 use millpond::bus::Log;
 use millpond::clock::Clock;
 use millpond::config;
+use millpond::entry::coder;
 use millpond::flow::{Parts, Proxy, Service};
 use millpond::key::{self, KeyRules, MethodClass, QueryRule, Target};
 use millpond::l2::Absent;
 use millpond::listener::Handler;
+use millpond::policy::coding::Coding;
 use millpond::policy::directives::Directives;
 use millpond::telemetry::access::AccessLog;
 use millpond::telemetry::metrics::Metrics;
@@ -204,5 +208,68 @@ fn directives(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, journey, keys, directives);
+/// A product in JSON on each line, 88 KiB in all, the same in every run.
+fn products() -> Vec<u8> {
+    const WORDS: &str = "mill pond wheel water stone grain flour oak iron river weir sluice bread miller barn cart sack \
+                         rye wheat barley old new small large grey green round heavy light dry cold warm";
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut products = Vec::new();
+    while products.len() < 88 * 1024 {
+        let mut text = |count| (0..count).map(|_| words[draw(words.len())]).collect::<Vec<_>>().join(" ");
+        let (name, description) = (text(2), text(18));
+        let (id, cents, stock) = (draw(1_000_000), draw(100_000), draw(500));
+        writeln!(
+            products,
+            r#"{{"id":{id},"name":"{name}","price":{{"amount":{cents},"currency":"EUR"}},"stock":{stock},"description":"{description}","image":"https://img.example.com/p/{id}.jpg"}}"#
+        )
+        .unwrap();
+    }
+    products
+}
+
+/// The level in use of each coding, and higher ones.
+fn codings(criterion: &mut Criterion) {
+    type Encode = Box<dyn Fn(&[u8]) -> usize>;
+    let used = |coding: Coding| -> Encode { Box::new(move |body| coder::encode(coding, body).unwrap().len()) };
+    let zstd = |level| -> Encode { Box::new(move |body| zstd::bulk::compress(body, level).unwrap().len()) };
+    let brotli = |quality| -> Encode {
+        Box::new(move |body| {
+            let mut writer = brotli::CompressorWriter::new(Vec::new(), 16 * 1024, quality, 22);
+            writer.write_all(body).unwrap();
+            writer.into_inner().len()
+        })
+    };
+    let gzip = |level| -> Encode {
+        Box::new(move |body| {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+            writer.write_all(body).unwrap();
+            writer.finish().unwrap().len()
+        })
+    };
+    let body = products();
+    let mut group = criterion.benchmark_group(format!("coding of {} bytes of JSON", body.len()));
+    for (name, encode) in [
+        ("zstd as in use", used(Coding::Zstd)),
+        ("zstd 12", zstd(12)),
+        ("zstd 19", zstd(19)),
+        ("br as in use", used(Coding::Brotli)),
+        ("br 7", brotli(7)),
+        ("br 9", brotli(9)),
+        ("gzip as in use", used(Coding::Gzip)),
+        ("gzip 7", gzip(7)),
+        ("gzip 9", gzip(9)),
+    ] {
+        // The size is part of the name, so that it is printed beside the time.
+        let name = format!("{name}, {} bytes", encode(&body));
+        group.bench_function(name, |b| b.iter(|| encode(black_box(&body))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, journey, keys, directives, codings);
 criterion_main!(benches);
