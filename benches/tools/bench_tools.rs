@@ -1,0 +1,36 @@
+//! What `scripts/bench` needs besides the servers it compares: an origin and loads.
+
+mod client;
+mod origin;
+mod paced;
+mod replay;
+
+use std::error::Error;
+
+use clap::Parser;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Tools of `scripts/bench`.
+#[derive(Parser)]
+enum Tool {
+    /// An origin whose paths say what it answers; see `origin::Wanted`.
+    Origin(origin::Args),
+    /// Requests at a steady rate, whatever the server makes of it.
+    Paced(paced::Args),
+    /// Each path of a list once, in order.
+    Replay(replay::ReplayArgs),
+    /// Connections that have had one answer each, until standard input ends.
+    Idle(replay::IdleArgs),
+}
+
+fn main() -> Result<(), Failure> {
+    let tool = Tool::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match tool {
+        Tool::Origin(args) => runtime.block_on(origin::serve(args)),
+        Tool::Paced(args) => runtime.block_on(paced::run(args)),
+        Tool::Replay(args) => runtime.block_on(replay::replay(args)),
+        Tool::Idle(args) => runtime.block_on(replay::hold(args)),
+    }
+}
