@@ -115,7 +115,14 @@ impl Server {
             let end = admin_end.clone().cancelled_owned();
             tokio::spawn(admin::serve(socket, token, Arc::clone(&controls), end))
         });
-        let serving = tokio::spawn(bound.run(Service(proxy), limits, metrics.listener.clone(), shutdown.clone()));
+        let (listening, end) = (metrics.listener.clone(), shutdown.clone());
+        let serving = tokio::spawn(async move {
+            if let Some(shared) = proxy.log().shared() {
+                // Clients wait in the backlog meanwhile: it is listened to already.
+                shared.introduced(INTRODUCTION).await;
+            }
+            bound.run(Service(proxy), limits, listening, end).await
+        });
         Ok(Self { address, admin_address, controls, access, shutdown, serving, admin, admin_end, follower })
     }
 
@@ -213,3 +220,5 @@ fn instance_id(configured: Option<&str>) -> String {
 
 /// How long the end waits for the reader of the access log.
 const FLUSH_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long an instance that starts waits for its first word from the log before it serves without.
+const INTRODUCTION: std::time::Duration = std::time::Duration::from_millis(250);

@@ -47,8 +47,8 @@ def model(count, load, waited=None):
         waited = fetches * (count - 1) * (1 - math.exp(-each * load.fetch))
     looks = count * (BEATS + LOOKS_PER_PURGE * load.purges)
     messages = load.purges * count
-    # Each heartbeat reads of everybody, and so does each purge for its receipts.
-    registry = (BEATS * count + load.purges) * count * ROW_BYTES
+    # A purge reads of everybody for its receipts. A heartbeat does so only after somebody came or went.
+    registry = load.purges * count * ROW_BYTES
     sent = looks * LOOK_BYTES + messages * (RECORD_BYTES + MESSAGE_BYTES)
     # What has expired is still there to be validated, so that the one that fetches is sent the old value as well, and so
     # is whoever waits for it.

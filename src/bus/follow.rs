@@ -38,7 +38,7 @@ struct Look {
 }
 
 /// The answer to a look, as Redis gives it. What others may have written need not be text.
-type Reply = (String, u64, u64, u8, u8, u64, Vec<Bytes>, Vec<Bytes>);
+type Reply = (String, u64, u64, u8, u8, u64, Vec<Bytes>, Vec<Bytes>, String);
 
 /// Why the log is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,6 +189,7 @@ impl Shared {
         let (era, number) = split(applied);
         let last = self.last.lock().clone();
         let line = if last.0 == shared(applied) { last.1 } else { Bytes::new() };
+        let known = self.fleet.lock().roll().to_owned();
         let keys = vec![self.keys.head.as_str(), &self.keys.records, &self.keys.instances, &self.keys.seen];
         let millis = |span: Duration| Value::from(span.as_millis().to_string());
         let args: Vec<Value> = vec![
@@ -206,11 +207,12 @@ impl Shared {
             (rand::random::<u64>() | 1).to_string().into(),
             u8::from(with_registry).to_string().into(),
             self.member.log_id.get().to_string().into(),
+            known.as_str().into(),
         ];
         let asked = Instant::now();
         let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
         let reply: Reply = within(self.member.patience, beat).await?;
-        let (id, era, last, sound, registered, age, lines, registry) = reply;
+        let (id, era, last, sound, registered, age, lines, registry, roll) = reply;
         if era > LAST_ERA {
             return Err(Unreachable::Eras { prefix: self.keys.head.clone() });
         }
@@ -218,7 +220,12 @@ impl Shared {
         if with_registry {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
             let registry = registry.chunks_exact(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
-            self.fleet.lock().meet(registry, asked, Duration::from_millis(age));
+            let mut fleet = self.fleet.lock();
+            if !roll.is_empty() && roll == known {
+                fleet.stay(&roll, asked);
+            } else {
+                fleet.meet(registry, roll, asked, Duration::from_millis(age));
+            }
         }
         if sound == 1 {
             self.reported.fetch_max(applied, Ordering::Relaxed);

@@ -40,9 +40,9 @@ impl Shared {
             let began = Instant::now();
             let keys = vec![self.keys.head.as_str(), &self.keys.instances];
             let registry = self.registry.evalsha_with_reload(&self.commands, keys, Vec::<&str>::new());
-            let fault = match within::<(u64, HashMap<String, String>)>(self.member.patience, registry).await {
-                Ok((age, registry)) => {
-                    self.fleet.lock().meet(registry, began, Duration::from_millis(age));
+            let fault = match within::<(u64, HashMap<String, String>, String)>(self.member.patience, registry).await {
+                Ok((age, registry, roll)) => {
+                    self.fleet.lock().meet(registry, roll, began, Duration::from_millis(age));
                     None
                 }
                 Err(error) => Some(error.to_string()),
@@ -103,6 +103,8 @@ impl Shared {
         let _ = timeout(self.member.patience, self.settle(log)).await;
         let left = [(self.member.id.as_str(), format!("0 {LEFT} {}", self.member.report()))];
         let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left)).await;
+        let roll = [("roll", rand::random::<u64>().to_string())];
+        let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.head.as_str(), roll)).await;
         let _ = self.commands.quit().await;
         let _ = self.subscriber.quit().await;
     }

@@ -2,7 +2,7 @@
 //!
 //! `head` is a hash: `id` tells this log from every other, `era` and `seq` count, `calm` and `since`
 //! are times in milliseconds, `lost:n` is how far whoever ended era n had come in it, `run` is the
-//! run of the server that was looked at last. `records` is a stream whose ids are `seq-0`. A message on the channel
+//! run of the server that was looked at last, `roll` is drawn anew whenever an instance comes or goes. `records` is a stream whose ids are `seq-0`. A message on the channel
 //! says era and seq, and is no more than a reason to look.
 
 /// Appends records and tells everybody.
@@ -51,11 +51,13 @@ return {era, seq}
 /// KEYS: head, records, instances, seen. ARGV: channel, the caller's era, the number it has applied,
 /// the record it has there ('' if unknown), its id, its position, what else it says of itself,
 /// milliseconds until it counts as gone, records wanted, milliseconds of silence that are no accident,
-/// an id for a log that has none, whether the instances are wanted, the id of the log that the caller
-/// knows (0 for none).
+/// a random number (an id for a log that has none, and the roll if an instance comes or goes), whether the
+/// instances are wanted, the id of the log that the caller knows (0 for none), the roll that it knows.
 /// Returns the log's id, era, seq, whether the log confirms what the caller has applied, whether the
 /// caller is registered, how old the registry is in milliseconds, ids and texts of the records that
-/// follow, and the instances with their states, each after the time of its last sign of life.
+/// follow, the instances with their states, each after the time of its last sign of life, and the roll.
+/// The instances are left out if the caller knows the roll: if each instance read of all others in each
+/// heartbeat, their number would count twice.
 pub(super) const BEAT: &str = r"
 local era = tonumber(redis.call('HGET', KEYS[1], 'era') or '0')
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
@@ -108,6 +110,7 @@ local presence = tonumber(ARGV[8])
 local newest = redis.call('ZREVRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]
 local writes = {{'HSET', KEYS[3], ARGV[5], string.format('%d %s %s', now, sound and ARGV[6] or '0', ARGV[7])},
                 {'ZADD', KEYS[4], now + presence, ARGV[5]}}
+local roll = {'HSET', KEYS[1], 'roll', ARGV[11]}
 local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
 if not newest or since > now then
   -- Nobody is listed, or the clock of Redis was set back to before it first listed anybody.
@@ -116,6 +119,7 @@ if not newest or since > now then
 elseif tonumber(newest) < now + presence - tonumber(ARGV[10]) then
   writes[3] = {'HSET', KEYS[1], 'calm', string.format('%d', now + presence)}
 end
+if since == now or redis.call('HEXISTS', KEYS[3], ARGV[5]) == 0 then writes[#writes + 1] = roll end
 local full = false
 for _, write in ipairs(writes) do
   local written = redis.pcall(unpack(write))
@@ -128,22 +132,26 @@ if not full and now >= tonumber(redis.call('HGET', KEYS[1], 'calm') or '0') then
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
     redis.call('HDEL', KEYS[3], gone)
     redis.call('ZREM', KEYS[4], gone)
+    redis.call(unpack(roll))
   end
 end
+local called = redis.call('HGET', KEYS[1], 'roll') or ''
+local wanted = ARGV[12] == '1' and (called == '' or called ~= ARGV[14])
 return {id, era, seq, sound and 1 or 0, redis.call('HEXISTS', KEYS[3], ARGV[5]), now - since, records,
-        ARGV[12] == '1' and redis.call('HGETALL', KEYS[3]) or {}}
+        wanted and redis.call('HGETALL', KEYS[3]) or {}, called}
 ";
 
 /// Who takes part, and for how long they have been listed. Both at once: a list that Redis has begun
 /// anew must not be taken for the old one, from which the missing were removed.
 ///
 /// KEYS: head, instances.
-/// Returns how old the registry is in milliseconds, and the instances with their states.
+/// Returns how old the registry is in milliseconds, the instances with their states, and the roll.
 pub(super) const REGISTRY: &str = r"
 local registry = redis.call('HGETALL', KEYS[2])
 local since = tonumber(redis.call('HGET', KEYS[1], 'since') or '0')
-if since == 0 and #registry == 0 then return {0, registry} end
+local roll = redis.call('HGET', KEYS[1], 'roll') or ''
+if since == 0 and #registry == 0 then return {0, registry, roll} end
 local time = redis.call('TIME')
 -- The clock of Redis may have been set back since.
-return {math.max(time[1] * 1000 + math.floor(time[2] / 1000) - since, 0), registry}
+return {math.max(time[1] * 1000 + math.floor(time[2] / 1000) - since, 0), registry, roll}
 ";

@@ -260,6 +260,23 @@ impl Shared {
         self.bell.notify_one();
     }
 
+    /// When this instance knows which log it follows, or that takes longer than `limit`. What is asked of Redis
+    /// before that is filed under no log, so that an instance that starts would find nothing there.
+    pub async fn introduced(&self, limit: Duration) {
+        let known = async {
+            loop {
+                let mut looked = std::pin::pin!(self.caught_up.notified());
+                looked.as_mut().enable();
+                if self.member.log_id.get() != 0 {
+                    return;
+                }
+                looked.await;
+            }
+        };
+        // Redis is never a client's trouble: without it this instance serves by itself.
+        let _ = timeout(limit, known).await;
+    }
+
     /// Looks at the log, and returns when `seq` is applied here or that takes too long.
     pub(super) async fn reach(&self, log: &Log, seq: Seq) {
         let deadline = Instant::now() + self.member.patience;

@@ -13,6 +13,13 @@ use super::{body, instance, instance_at, instance_with, lasting, section};
 
 const FULL: [&str; 2] = ["CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1mb"];
 
+/// How often the list of instances was read.
+async fn registry_reads(redis: &Redis) -> usize {
+    let stats = redis.ask("INFO commandstats").await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_hgetall:calls=")).unwrap_or("0,");
+    line.split(',').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn g1_a_full_redis_forgets_no_instance_and_trusts_no_newcomer() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
@@ -50,6 +57,33 @@ async fn a12_what_a_full_redis_does_not_take_keeps_nobody_from_what_it_has() {
 }
 
 #[tokio::test]
+async fn heartbeats_read_who_takes_part_only_after_somebody_came_or_went() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let rest = async || {
+        for instance in [&one, &two] {
+            let beats = instance.metric("invalidation_beats_total").await;
+            instance.reaches("invalidation_beats_total", beats + 2).await;
+        }
+    };
+    rest().await;
+    let before = registry_reads(&redis).await;
+    rest().await;
+    assert_eq!(registry_reads(&redis).await, before, "nobody came or went");
+    let three = instance(&origin, &redis).await;
+    rest().await;
+    assert!(registry_reads(&redis).await >= before + 3, "each has read of the newcomer");
+    let report = one.purge(r#"{"all": true, "wait": "5s"}"#).await;
+    assert_eq!(report["receipts"].as_array().unwrap().len(), 3, "{report}");
+    // Nobody could say that the third has left: the list is gone. It is known all the same.
+    three.stop().await;
+    rest().await;
+    redis.ask("DEL millpond:{log}:instances millpond:{log}:seen").await;
+    let report = one.purge(r#"{"all": true, "wait": "5s"}"#).await;
+    assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{report}");
+}
+
+#[tokio::test]
 async fn a_crowd_of_purges_that_wait_costs_redis_no_more_looks_than_one() {
     const CROWD: usize = 40;
     let (origin, redis) = (Origin::start().await, Redis::start().await);
@@ -57,12 +91,7 @@ async fn a_crowd_of_purges_that_wait_costs_redis_no_more_looks_than_one() {
     let (one, away) = (instance(&origin, &redis).await, instance_at(&origin, &wire.redis_url()).await);
     wire.silence(true);
     away.is_synced(false).await;
-    let looks = async || {
-        let stats = redis.ask("INFO commandstats").await;
-        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_hgetall:calls=")).unwrap_or("0,");
-        line.split(',').next().unwrap().parse::<usize>().unwrap()
-    };
-    let before = looks().await;
+    let before = registry_reads(&redis).await;
     let mut crowd = Vec::new();
     for number in 0..CROWD {
         let order = format!(r#"{{"tag": "{number}", "wait": "1s"}}"#);
@@ -73,7 +102,7 @@ async fn a_crowd_of_purges_that_wait_costs_redis_no_more_looks_than_one() {
         purge.rest().await.unwrap();
     }
     // Each for itself would be 20 looks in this time at the least: pauses grow to 50 ms.
-    let spent = looks().await - before;
+    let spent = registry_reads(&redis).await - before;
     assert!(spent < 10 * CROWD, "{spent} looks in a second");
     drop((wire, away));
 }

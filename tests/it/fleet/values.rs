@@ -7,7 +7,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::soon;
 
-use super::{ask_all, body, instance, instances, lasting, stored};
+use super::{ask_all, body, instance, instances, lasting, section, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -29,6 +29,19 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
         assert_eq!(answer.header("etag").as_deref(), Some("\"1\""));
     }
     assert_eq!(origin.hits("/a"), 2);
+}
+
+#[tokio::test]
+async fn an_instance_that_starts_finds_what_is_in_redis_for_its_first_client() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance(&origin, &redis).await;
+    body(&one).await;
+    stored(&one, 1).await;
+    let newcomer = Proxy::start(&origin).section(&section(&redis.url())).await;
+    let answer = newcomer.client().get("/a").header("host", "h").send().await;
+    assert_eq!(answer.cache_status().detail.as_deref(), Some("l2"));
+    assert_eq!(origin.hits("/a"), 1);
 }
 
 #[tokio::test]
