@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millpond::cli::{self, Exit};
 
+/// What a miss allocates on one thread is often freed on another, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A two-tier caching reverse proxy for slow HTTP APIs.
 #[derive(Parser)]
 #[command(

@@ -121,15 +121,15 @@ impl Fetch {
         };
         match self.meet(&arrived) {
             Met::Confirmed(parts) => {
-                return self.confirm_parts(leader, client, &parts, arrived).await;
+                return Box::pin(self.confirm_parts(leader, client, &parts, arrived)).await;
             }
             Met::Rest(parts, headers, storable) => {
                 drop(client);
-                return self.complete(leader, arrived, (parts, headers, *storable)).await;
+                return Box::pin(self.complete(leader, arrived, (parts, headers, *storable))).await;
             }
             Met::Useless => {
                 drop(arrived);
-                return self.ask_plainly(leader, client).await;
+                return Box::pin(self.ask_plainly(leader, client)).await;
             }
             Met::Nothing => {}
         }
@@ -139,11 +139,11 @@ impl Fetch {
             && let Some(stored) = &self.stored
         {
             if validation::confirms(&stored.content().headers, arrived.response.headers()) {
-                return self.confirm(leader, client, stored, arrived).await;
+                return Box::pin(self.confirm(leader, client, stored, arrived)).await;
             }
             // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
             drop(arrived);
-            return self.ask_plainly(leader, client).await;
+            return Box::pin(self.ask_plainly(leader, client)).await;
         }
         if status.is_server_error() && self.can_stand_in() {
             return self.fail(leader, FailureKind::ServerError(status));
@@ -228,7 +228,7 @@ impl Fetch {
     /// Stores and shares what may be stored, and releases everybody else from waiting.
     async fn judge(&self, leader: Leader, client: Option<oneshot::Sender<Direct>>, arrived: Arrived) -> Fetched {
         if arrived.response.status() == StatusCode::PARTIAL_CONTENT {
-            return self.judge_part(leader, client, arrived).await;
+            return Box::pin(self.judge_part(leader, client, arrived)).await;
         }
         let verdict = self.verdict(arrived.response.status(), arrived.response.headers(), arrived.delay);
         match verdict {
@@ -246,7 +246,7 @@ impl Fetch {
                 if arrived.response.status().is_server_error() =>
             {
                 drop(client);
-                self.share_error(leader, arrived, reason).await
+                Box::pin(self.share_error(leader, arrived, reason)).await
             }
             ResponseVerdict::Uncacheable(reason) => self.release(leader, client, arrived.response, reason),
         }

@@ -79,7 +79,8 @@ impl Drop for Waiting<'_> {
 const ROUNDS: usize = 4;
 
 impl Proxy {
-    /// Follows or leads until there is an answer.
+    /// Follows or leads until there is an answer. What is rare is boxed, so that the common miss carries no large
+    /// future about.
     pub(super) async fn fill(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, miss: Miss) -> Answer {
         let mut told = None;
         let rounds = if miss.policy.coalesce { ROUNDS } else { 0 };
@@ -112,11 +113,13 @@ impl Proxy {
             match next {
                 Next::Done(answer) => return answer,
                 Next::Again(selecting) => told = selecting,
-                Next::Alone(reason) => return self.fetch_alone(visit, route, miss.policy, &miss.key, reason).await,
+                Next::Alone(reason) => {
+                    return Box::pin(self.fetch_alone(visit, route, miss.policy, &miss.key, reason)).await;
+                }
             }
         }
         let request = miss.request(visit);
-        self.lead_unjoined(visit, &route, &miss, request).await
+        Box::pin(self.lead_unjoined(visit, &route, &miss, request)).await
     }
 
     /// Waits for the head of another's fetch.

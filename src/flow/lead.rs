@@ -55,7 +55,7 @@ impl Proxy {
         tokio::spawn(self.fetch(visit, route, miss, request).run(leader, Some(sender)));
         // The sender is dropped without a word when the response is shared, or there is none.
         if let Ok(direct) = receiver.await {
-            return self.direct(visit, route, miss, direct).await;
+            return Box::pin(self.direct(visit, route, miss, direct)).await;
         }
         match follower.head().await {
             Seen::Filled { head, body } => self.show(visit, route, miss, &head, body, Role::Leader),

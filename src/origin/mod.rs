@@ -36,7 +36,7 @@ pub use self::underway::Underway;
 pub use self::upload::{RequestBody, UploadError};
 
 use self::body::Lease;
-use self::link::Link;
+use self::link::{Link, Lost};
 use self::pool::Pool;
 use self::queue::Queue;
 use self::upload::Outgoing;
@@ -119,10 +119,20 @@ impl Origin {
             Err(lost) => lost,
         };
         drop(link);
+        // Boxed, so that the usual exchange carries no second one about.
+        Box::pin(self.again(lost, spare)).await
+    }
+
+    /// The second attempt, on a fresh connection, where that is allowed.
+    async fn again(
+        &self,
+        lost: Lost,
+        spare: Option<Request<Outgoing>>,
+    ) -> Result<(Response<Incoming>, Link), OriginFault> {
         let request = retry::after(lost, spare)?;
         self.metrics.retries.inc();
         let mut link = self.pool.fresh().await?;
-        let response = link.send(request, limit).await.map_err(|lost| lost.fault)?;
+        let response = link.send(request, self.config.first_byte_timeout).await.map_err(|lost| lost.fault)?;
         Ok((response, link))
     }
 
