@@ -32,7 +32,7 @@ use millpond::entry::coder;
 use millpond::flow::{Parts, Proxy, Service};
 use millpond::key::{self, KeyRules, MethodClass, QueryRule, Target};
 use millpond::l2::Absent;
-use millpond::listener::Handler;
+use millpond::listener::{self, Handler, RequestBody};
 use millpond::policy::coding::Coding;
 use millpond::policy::directives::Directives;
 use millpond::telemetry::access::AccessLog;
@@ -105,8 +105,9 @@ async fn connect(handled: Arc<AtomicU64>) -> SendRequest<Empty<Bytes>> {
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, handled) = (service.clone(), Arc::clone(&handled));
         async move {
+            let client = listener::Client { address: PEER, interim: None, upgrade: None };
             let start = Instant::now();
-            let response = service.handle(request, PEER, None).await;
+            let response = service.handle(request.map(|_| RequestBody::empty()), client).await;
             let spent = u64::try_from(start.elapsed().as_nanos()).unwrap();
             handled.fetch_add(spent, Ordering::Relaxed);
             Ok::<_, Infallible>(response)

@@ -45,7 +45,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
 use crate::bus::Log;
@@ -54,7 +53,7 @@ use crate::config::Config;
 use crate::key::{self, Key};
 use crate::l1::{Bounds, L1};
 use crate::l2::Remote;
-use crate::listener::{Fault, Handler, Interim};
+use crate::listener::{Client, Fault, Handler, RequestBody};
 use crate::reason::{Outcome, Reason};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -217,10 +216,9 @@ pub struct Service(pub Arc<Proxy>);
 impl Handler for Service {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, interim: Option<Interim>) -> Response<Body> {
+    async fn handle(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let proxy = &self.0;
-        let mut visit = Visit::new(request, peer, &proxy.clock, proxy.site.load_full());
-        visit.interim = interim;
+        let mut visit = Visit::new(request, client, &proxy.clock, proxy.site.load_full());
         let answer = proxy.journey(&mut visit).await;
         proxy.settle(&visit, answer)
     }

@@ -114,15 +114,14 @@ pub(super) async fn exchange(
 /// Joins the two connections once both sides have left HTTP; bytes then pass unseen, both ways,
 /// until either side ends.
 fn tunnel<B>(visit: &mut Visit, response: &mut Response<B>) {
-    let client = visit.parts.extensions.remove::<OnUpgrade>();
+    let client = visit.upgrade.take();
     let origin = response.extensions_mut().remove::<OnUpgrade>();
     let (Some(client), Some(origin)) = (client, origin) else { return };
     tokio::spawn(async move {
-        let (client, origin) = match tokio::try_join!(client, origin) {
-            Ok(both) => both,
-            Err(fault) => return tracing::debug!(%fault, "the protocol upgrade failed"),
+        let (Some(mut client), Ok(origin)) = tokio::join!(client.accepted(), origin) else {
+            return tracing::debug!("the protocol upgrade failed");
         };
-        let joined = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(origin)).await;
+        let joined = tokio::io::copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await;
         if let Err(fault) = joined {
             tracing::debug!(%fault, "an upgraded connection broke off");
         }

@@ -6,9 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use crate::listener::Fault;
+use crate::listener::{self, Fault};
 use crate::origin::{RequestBody, UploadError};
 
 use super::content::Replay;
@@ -25,7 +24,7 @@ impl UploadFault {
 }
 
 /// Watches `body` for the client's fault.
-pub(super) fn watch(body: Option<Box<Replay<Incoming>>>) -> (RequestBody, UploadFault) {
+pub(super) fn watch(body: Option<Box<Replay<listener::RequestBody>>>) -> (RequestBody, UploadFault) {
     let fault = UploadFault::default();
     let body = body
         .map_or(RequestBody::Empty, |body| RequestBody::Streaming(Box::pin(Watched { body, fault: fault.clone() })));
@@ -33,7 +32,7 @@ pub(super) fn watch(body: Option<Box<Replay<Incoming>>>) -> (RequestBody, Upload
 }
 
 struct Watched {
-    body: Box<Replay<Incoming>>,
+    body: Box<Replay<listener::RequestBody>>,
     fault: UploadFault,
 }
 

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use http::header::{CONNECTION, HOST, IF_MODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use crate::clock::{Clock, Moment};
 use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
-use crate::listener::Interim;
+use crate::listener::{Client, Interim, Offer, RequestBody};
 use crate::telemetry::trace::RequestId;
 
 use super::content::Replay;
@@ -23,7 +23,7 @@ pub(super) struct Visit {
     /// Method, target and fields as the client sent them.
     pub(super) parts: Parts,
     /// The body, unless it is known to be empty.
-    pub(super) body: Option<Box<Replay<Incoming>>>,
+    pub(super) body: Option<Box<Replay<RequestBody>>>,
     /// The body as a part of the key, where the route has it so; `body` is then empty.
     pub(super) content: Option<Box<Content>>,
     /// The other end of the connection.
@@ -32,6 +32,8 @@ pub(super) struct Visit {
     pub(super) trusted: bool,
     /// Tells the client something before its response, if its protocol knows such a thing.
     pub(super) interim: Option<Interim>,
+    /// The client offers to speak another protocol.
+    pub(super) upgrade: Option<Offer>,
     /// When the head had arrived.
     pub(super) started: Moment,
     /// The same on the wall clock, if the request has a date: it tells the century of a year with two digits.
@@ -43,14 +45,15 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn new(request: http::Request<Incoming>, peer: SocketAddr, clock: &Clock, site: Arc<Site>) -> Self {
+    pub(super) fn new(request: http::Request<RequestBody>, client: Client, clock: &Clock, site: Arc<Site>) -> Self {
         let (parts, body) = request.into_parts();
+        let Client { address: peer, interim, upgrade } = client;
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
         let started = clock.now();
         let arrived = parts.headers.contains_key(IF_MODIFIED_SINCE).then(|| clock.wall());
         let request_id = OnceLock::new();
-        Self { parts, body, content: None, peer, trusted, interim: None, started, arrived, site, request_id }
+        Self { parts, body, content: None, peer, trusted, interim, upgrade, started, arrived, site, request_id }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.

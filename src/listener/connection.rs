@@ -1,41 +1,54 @@
-//! One connection, from its first byte to its last.
+//! One connection, from its first byte to its last: requests in turn, each with its response.
 
-use std::convert::Infallible;
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
+use prometheus::{IntCounter, IntGauge};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Handler;
-use super::exchange::{Counters, Exchange, Tracked};
-use super::guard::Guard;
-use super::interim::Interim;
+use super::body::{RequestBody, Upload};
+use super::inbound::{Inbound, Next};
+use super::interim::Outbox;
+use super::linger::{self, Linger};
+use super::outbound::Outbound;
+use super::request::Head;
+use super::response::{Asked, Writing};
 use super::seat::Seat;
+use super::tunnel::{self, Tunnel};
+use super::{Client, Fault, Handler};
+use crate::clock::Clock;
 use crate::config::Limits;
 use crate::telemetry::metrics::ListenerMetrics;
 
-/// The HTTP library parses up to so many fields without allocating.
-const INLINE_FIELDS: usize = 100;
-/// Bytes that the library buffers per direction, at least.
-const BUFFER: usize = 128 * 1024;
+/// How often what is left of a body is read after the response.
+const LATE_READS: usize = 4;
+const CONTINUE: Bytes = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+
+thread_local! {
+    /// Heads of responses are put together here: most are written at once, and need no memory of their own.
+    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What the connections of one thread, or of one runtime, share.
 pub(super) struct Shared<H> {
     handler: H,
     limits: Limits,
-    counters: Counters,
-    http: http1::Builder,
+    clock: Clock,
+    in_flight: IntGauge,
+    /// Indexed by `Fault as usize`.
+    rejected: Vec<IntCounter>,
     drain: CancellationToken,
     /// Set before `drain` is cancelled: one load tells what the token would take a lock for.
     draining: AtomicBool,
@@ -43,11 +56,13 @@ pub(super) struct Shared<H> {
 
 impl<H: Handler> Shared<H> {
     pub(super) fn new(handler: H, limits: Limits, metrics: &ListenerMetrics) -> Self {
+        let rejected = Fault::ALL.iter().map(|fault| metrics.rejected.with_label_values(&[fault.as_str()]));
         Self {
-            http: http_builder(&limits),
-            counters: Counters::new(metrics),
             handler,
             limits,
+            clock: Clock::system(),
+            in_flight: metrics.in_flight.clone(),
+            rejected: rejected.collect(),
             drain: CancellationToken::new(),
             draining: AtomicBool::new(false),
         }
@@ -63,26 +78,28 @@ impl<H: Handler> Shared<H> {
         self.announce_drain();
         self.drain.cancel();
     }
-}
 
-/// The library's settings. Its time-outs are off, since the guard's cover more. A client that
-/// closes its sending side is taken to have left, so that work for it stops (no half-close). Its
-/// pipelined flush stays off: with it, a response is buffered without bound while the next request
-/// waits.
-fn http_builder(limits: &Limits) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.half_close(false).header_read_timeout(None).max_buf_size(BUFFER.max(limits.head_bytes + BUFFER / 16));
-    if limits.head_fields > INLINE_FIELDS {
-        http.max_headers(limits.head_fields);
+    fn count(&self, fault: Fault) {
+        if let Some(counter) = self.rejected.get(fault as usize) {
+            counter.inc();
+        }
     }
-    http
 }
 
-/// What the requests of one connection share.
-struct Link<H> {
-    shared: Arc<Shared<H>>,
-    exchange: Arc<Exchange>,
-    peer: SocketAddr,
+/// A request under way, in the metrics.
+struct InFlight<'a>(&'a IntGauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Serves the requests of one connection until either side closes it.
@@ -91,72 +108,300 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let exchange = Arc::new(Exchange::new(shared.counters.clone()));
-    let guard = Guard::new(io, &shared.limits, exchange.clone(), seat);
-    let link = Arc::new(Link { shared: shared.clone(), exchange, peer });
-    let service = service_fn(move |request| answer(link.clone(), request));
-    let mut connection = pin!(shared.http.serve_connection(TokioIo::new(guard), service).with_upgrades());
+    let mut connection = Connection {
+        io,
+        peer,
+        inbound: Inbound::new(&shared.limits),
+        outbound: Outbound::new(&shared.limits),
+        upload: None,
+        expects: false,
+        refused: false,
+        outbox: Arc::default(),
+        shared: &shared,
+    };
     let mut drain = pin!(shared.drain.cancelled());
     // The token is polled once, to leave the waker of this task, and again when it has rung.
     let mut watch_drain = true;
-    let mut asked = false;
-    let ended = poll_fn(|cx| {
-        // First the connection: a request that has arrived is served, drain or not.
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended);
+    loop {
+        let next = poll_fn(|cx| {
+            // First the client: a request that has arrived is served, drain or not.
+            if let Poll::Ready(next) = connection.poll_next(cx) {
+                return Poll::Ready(next);
+            }
+            if watch_drain || shared.draining.load(Relaxed) {
+                watch_drain = false;
+                if drain.as_mut().poll(cx).is_ready() && connection.inbound.is_idle() {
+                    return Poll::Ready(Next::End);
+                }
+            }
+            Poll::Pending
+        });
+        let ended = match next.await {
+            Next::Request(parts, head) => {
+                let _in_flight = InFlight::new(&shared.in_flight);
+                connection.exchange(parts, head).await
+            }
+            Next::Refused(fault) => connection.refuse(fault).await,
+            Next::End => Ok(Then::Close),
+        };
+        match ended {
+            Ok(Then::Next) => {}
+            Ok(Then::Close) => return connection.close().await,
+            Ok(Then::Switch(switch)) => {
+                // Without a receiver nobody wants the connection, and it closes.
+                let _ = switch.send(Tunnel::new(connection.io, connection.inbound.into_rest(), seat));
+                return;
+            }
+            // Clients that leave in the middle are everyday.
+            Err(error) => return tracing::debug!(%peer, %error, "connection ended early"),
         }
-        if asked || !(watch_drain || shared.draining.load(Relaxed)) {
-            return Poll::Pending;
-        }
-        watch_drain = false;
-        if drain.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        asked = true;
-        connection.as_mut().graceful_shutdown();
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = ended.await {
-        // Clients that leave in the middle are everyday.
-        tracing::debug!(%peer, %error, "connection ended early");
     }
 }
 
-/// Answers one request: by the handler, or as the refusal that it stands for.
-async fn answer<H: Handler>(
-    link: Arc<Link<H>>,
-    request: Request<Incoming>,
-) -> Result<Response<Tracked<H::Body>>, Infallible> {
-    let (in_flight, index, refused) = link.exchange.begin();
-    let handler = &link.shared.handler;
-    let mut response = match refused {
-        Some(fault) => handler.reject(fault, link.peer),
-        None => {
-            // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
-            let interim = (request.version() == Version::HTTP_11).then(|| Interim::new(link.exchange.clone(), index));
-            handled(&link.exchange, pin!(handler.handle(request, link.peer, interim))).await
-        }
-    };
-    link.exchange.answer();
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        in_flight.switch();
-    } else if refused.is_some() || link.shared.draining.load(Relaxed) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| Tracked::new(body, in_flight)))
+/// What follows a response.
+enum Then {
+    /// Another request.
+    Next,
+    /// The end of the connection.
+    Close,
+    /// Another protocol.
+    Switch(tunnel::Switch),
 }
 
-/// The response of a handler, once the client has been told everything that comes before it.
-async fn handled<T>(exchange: &Exchange, mut response: Pin<&mut impl Future<Output = T>>) -> T {
-    let response = poll_fn(|cx| {
-        let polled = response.as_mut().poll(cx);
-        if polled.is_pending() {
-            exchange.outbox().watch(cx);
+/// One connection.
+struct Connection<'a, T, H> {
+    io: T,
+    peer: SocketAddr,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// The body of the request under way.
+    upload: Option<Upload>,
+    /// Whether the client waits to be told to send it.
+    expects: bool,
+    /// Whether something was refused: what follows it is not read.
+    refused: bool,
+    outbox: Arc<Outbox>,
+    shared: &'a Shared<H>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.inbound.poll_next(cx, &mut self.io)
+    }
+
+    /// One request and its response.
+    async fn exchange(&mut self, parts: Parts, head: Head) -> io::Result<Then> {
+        let asked = Asked::new(&parts, head);
+        let body = self.begin(head);
+        // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
+        let interim = (parts.version == Version::HTTP_11).then(|| self.outbox.open());
+        let (switch, upgrade) = head.upgrade.then(tunnel::offer).unzip();
+        let client = Client { address: self.peer, interim, upgrade };
+        let response = self.shared.handler.handle(Request::from_parts(parts, body), client);
+        let response = self.handled(pin!(response)).await?;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let last = self.shared.draining.load(Relaxed) || self.refused;
+        let keeps = self.respond(response, asked, last).await?;
+        match switch.filter(|_| switches) {
+            Some(switch) => Ok(Then::Switch(switch)),
+            None if keeps && !switches => self.next().await,
+            None => Ok(Then::Close),
         }
-        polled
-    });
-    let response = response.await;
-    // This is the task in which the guard writes: it does so after each poll, and has it polled again.
-    poll_fn(|_| if exchange.outbox().is_filled() { Poll::Pending } else { Poll::Ready(()) }).await;
-    response
+    }
+
+    /// Answers what is not to be answered as a request.
+    async fn refuse(&mut self, fault: Fault) -> io::Result<Then> {
+        self.shared.count(fault);
+        self.refused = true;
+        let _in_flight = InFlight::new(&self.shared.in_flight);
+        let response = self.shared.handler.reject(fault, self.peer);
+        self.respond(response, Asked::refused(), true).await?;
+        Ok(Then::Close)
+    }
+
+    /// The body of the request whose head has just come, as far as that is here.
+    fn begin(&mut self, head: Head) -> RequestBody {
+        let (upload, body) = Upload::new(head.framing);
+        self.upload = upload;
+        self.expects = head.expects;
+        if let Some(upload) = &mut self.upload {
+            self.inbound.feed(upload);
+        }
+        self.note_refusal();
+        body
+    }
+
+    /// Counts what the client has done wrong in a body, when it shows.
+    fn note_refusal(&mut self) {
+        if let Some(fault) = self.upload.as_mut().and_then(Upload::new_fault) {
+            self.shared.count(fault);
+            self.refused = true;
+        }
+    }
+
+    /// The response of a handler, once the client is told everything that comes before it.
+    async fn handled<R>(&mut self, mut response: Pin<&mut impl Future<Output = R>>) -> io::Result<R> {
+        let response = poll_fn(|cx| {
+            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            self.outbox.watch(cx);
+            self.tell();
+            if let Poll::Ready(Err(error)) = self.outbound.poll_write(cx, &mut self.io) {
+                return Poll::Ready(Err(error));
+            }
+            self.poll_attend(cx).map(Err)
+        });
+        let response = response.await?;
+        self.outbox.close();
+        self.tell();
+        Ok(response)
+    }
+
+    /// Has written what the client is to be told before the response.
+    fn tell(&mut self) {
+        if self.outbox.is_filled() {
+            self.outbox.take().into_iter().for_each(|head| self.outbound.push(head));
+        }
+    }
+
+    /// Attends to what the client sends while its request is under way. Ready when it has left.
+    fn poll_attend(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while let Some(upload) = self.upload.as_mut().filter(|upload| !upload.is_over()) {
+            ready!(upload.poll_wanted(cx));
+            if std::mem::take(&mut self.expects) {
+                self.outbound.push(CONTINUE);
+                if let Poll::Ready(Err(error)) = self.outbound.poll_write(cx, &mut self.io) {
+                    return Poll::Ready(error);
+                }
+            }
+            if let Err(error) = ready!(self.inbound.poll_body(cx, &mut self.io, upload)) {
+                return Poll::Ready(error);
+            }
+            self.note_refusal();
+        }
+        self.inbound.poll_left(cx, &mut self.io).map(|()| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Writes a response. Whether a further request may follow it.
+    async fn respond(&mut self, response: Response<H::Body>, asked: Asked, last: bool) -> io::Result<bool> {
+        // It has its answer: there is no point in asking for the body any more.
+        self.expects = false;
+        let (parts, body) = response.into_parts();
+        let mut body = pin!(body);
+        let exact = body.size_hint().exact();
+        let mut writing = Writing::new(asked, &parts, exact, last);
+        let mut begun = false;
+        let mut ended = false;
+        let written = poll_fn(|cx| {
+            if !begun {
+                begun = true;
+                ended = HEAD.with_borrow_mut(|head| {
+                    head.clear();
+                    writing.head(head, asked, &parts, exact, || self.shared.clock.wall());
+                    self.poll_first(cx, head, &mut writing, body.as_mut())
+                })?;
+            }
+            self.poll_rest(cx, &mut ended, &mut writing, body.as_mut())
+        });
+        written.await?;
+        Ok(writing.keeps())
+    }
+
+    /// Writes the head with as much of the body as is there. Whether that was all of it.
+    fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        writing: &mut Writing,
+        mut body: Pin<&mut H::Body>,
+    ) -> io::Result<bool> {
+        if writing.is_complete() {
+            self.outbound.write(cx, &mut self.io, head, Bytes::new())?;
+            return Ok(true);
+        }
+        if writing.is_sized()
+            && let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx)
+            && let Ok(data) = frame.map_err(io::Error::other)?.into_data()
+        {
+            let [_, data, _] = writing.data(data);
+            self.outbound.write(cx, &mut self.io, head, data)?;
+            return Ok(writing.is_complete());
+        }
+        self.outbound.push(Bytes::copy_from_slice(head));
+        Ok(false)
+    }
+
+    /// Writes what is left, and attends to the client meanwhile.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        ended: &mut bool,
+        writing: &mut Writing,
+        mut body: Pin<&mut H::Body>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut waits = false;
+            while !*ended && !waits && !self.outbound.is_full() {
+                match body.as_mut().poll_frame(cx) {
+                    Poll::Pending => waits = true,
+                    Poll::Ready(frame) => *ended = self.frame(frame.transpose().map_err(io::Error::other)?, writing)?,
+                }
+            }
+            match self.outbound.poll_write(cx, &mut self.io) {
+                Poll::Ready(Ok(())) if *ended => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if !waits => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                _ => return self.poll_attend(cx).map(Err),
+            }
+        }
+    }
+
+    /// Has a piece of a body written. Whether it was the last.
+    fn frame(&mut self, frame: Option<http_body::Frame<Bytes>>, writing: &mut Writing) -> io::Result<bool> {
+        let trailers = match frame.map(http_body::Frame::into_data) {
+            Some(Ok(data)) => {
+                writing.data(data).into_iter().for_each(|piece| self.outbound.push(piece));
+                return Ok(writing.is_complete());
+            }
+            Some(Err(other)) => other.into_trailers().ok(),
+            None => None,
+        };
+        // A body that is shorter than announced must not look whole.
+        let end = writing.end(trailers.as_ref()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.outbound.push(end);
+        Ok(true)
+    }
+
+    /// After a response. The rest of its request's body is read if it is here already; else the client
+    /// would be heard out for nothing.
+    async fn next(&mut self) -> io::Result<Then> {
+        let Some(mut upload) = self.upload.take() else { return Ok(Then::Next) };
+        let read = poll_fn(|cx| {
+            let mut reads = 0;
+            while !upload.is_over() && reads < LATE_READS && self.inbound.poll_body(cx, &mut self.io, &mut upload)?.is_ready() {
+                reads += 1;
+            }
+            Poll::Ready(io::Result::Ok(()))
+        });
+        read.await?;
+        let whole = upload.is_whole();
+        self.upload = Some(upload);
+        Ok(if whole { Then::Next } else { Then::Close })
+    }
+
+    /// Whether the client may still be sending something that nobody will read.
+    fn is_mid_stream(&self) -> bool {
+        self.refused || !self.inbound.is_idle() || self.upload.as_ref().is_some_and(|upload| !upload.is_over())
+    }
+
+    /// Closes our side, then reads what the client still sends for a moment: closing a socket with
+    /// unread data resets it, and a reset destroys the response on its way (RFC 9112 section 9.6).
+    async fn close(mut self) {
+        let closed = poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await;
+        if closed.is_ok() && self.is_mid_stream() {
+            let mut linger = Linger::until(Instant::now() + linger::LONGEST);
+            poll_fn(|cx| linger.poll(cx, &mut self.io)).await;
+        }
+    }
 }

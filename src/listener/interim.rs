@@ -1,24 +1,22 @@
 //! Interim responses (RFC 9110 section 15.2): what a client is told while it waits.
 //!
-//! The library has no way to send them, so the guard writes them to the socket itself. Heads wait
-//! here until it is their turn: whoever hears of them runs elsewhere and never waits for a client.
-//! The guard writes none but those of the [oldest unanswered request](super::exchange), and only
-//! where the library has nothing left to write.
+//! Heads wait here until the connection's task takes them: whoever hears of them runs elsewhere and
+//! never waits for a client.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Context;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
-use super::exchange::Exchange;
+use super::response;
 
 /// Interim responses per request. A long job that says once in twenty seconds that it is still
 /// under way needs three a minute.
@@ -29,16 +27,12 @@ const MOST_BYTES: usize = 32 * 1024;
 /// Tells the client of one HTTP/1.1 request something before its response.
 #[derive(Clone, Debug)]
 pub struct Interim {
-    exchange: Arc<Exchange>,
+    outbox: Arc<Outbox>,
+    /// Which request of the connection.
     index: u64,
 }
 
 impl Interim {
-    /// For the request after the first `index` of a connection.
-    pub(super) const fn new(exchange: Arc<Exchange>, index: u64) -> Self {
-        Self { exchange, index }
-    }
-
     /// Sends an interim response with these fields, which the caller has freed of those of another
     /// connection. Returns at once, from any thread.
     ///
@@ -47,33 +41,19 @@ impl Interim {
     /// body, `101` is final, and from 200 on so is everything.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
         let ours = status.is_informational() && status > StatusCode::SWITCHING_PROTOCOLS;
-        if ours && self.exchange.current() == Some(self.index) {
-            self.exchange.outbox().put(self.index, || encode(status, fields));
+        if ours && self.outbox.current.load(Ordering::Acquire) == self.index {
+            self.outbox.put(self.index, || response::interim(status, fields));
         }
     }
-}
-
-/// Names and values are checked by their types: none contains a line end.
-fn encode(status: StatusCode, fields: &HeaderMap) -> Bytes {
-    let mut head = BytesMut::new();
-    head.put_slice(b"HTTP/1.1 ");
-    head.put_slice(status.as_str().as_bytes());
-    head.put_u8(b' ');
-    head.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    head.put_slice(b"\r\n");
-    for (name, value) in fields {
-        head.put_slice(name.as_str().as_bytes());
-        head.put_slice(b": ");
-        head.put_slice(value.as_bytes());
-        head.put_slice(b"\r\n");
-    }
-    head.put_slice(b"\r\n");
-    head.freeze()
 }
 
 /// The interim responses of one connection that are not written yet. Those of one request at a time.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    /// The request that awaits its response, counted from 1; 0 for none.
+    current: AtomicU64,
+    /// Requests so far.
+    requests: AtomicU64,
     /// Whether anything is to be written: all that a connection without any looks at.
     filled: AtomicBool,
     heads: Mutex<Heads>,
@@ -81,7 +61,7 @@ pub(super) struct Outbox {
     connection: AtomicWaker,
 }
 
-/// Heads of the request after the first `index`.
+/// Heads of one request.
 #[derive(Debug, Default)]
 struct Heads {
     index: u64,
@@ -115,20 +95,25 @@ impl Outbox {
         self.connection.wake();
     }
 
-    /// The next head to write while the request after the first `current` waits for its response. It
-    /// counts as written when the caller asks for the next one; without a next one nothing is left.
-    pub(super) fn next(&self, current: Option<u64>) -> Option<Bytes> {
+    /// A further request awaits its response: what it can be told by.
+    pub(super) fn open(self: &Arc<Self>) -> Interim {
+        let index = self.requests.load(Ordering::Relaxed) + 1;
+        self.requests.store(index, Ordering::Relaxed);
+        self.current.store(index, Ordering::Release);
+        Interim { outbox: Arc::clone(self), index }
+    }
+
+    /// Its response has come: what it can still be told stands before that.
+    pub(super) fn close(&self) {
+        self.current.store(0, Ordering::Release);
+    }
+
+    /// Takes what the request in turn is to be told. What the response has overtaken is dropped.
+    pub(super) fn take(&self) -> VecDeque<Bytes> {
         let mut heads = self.heads.lock();
-        if current != Some(heads.index) {
-            // The response has overtaken them.
-            heads.waiting.clear();
-        }
-        let next = heads.waiting.pop_front();
-        if next.is_none() {
-            heads.waiting = VecDeque::new();
-            self.filled.store(false, Ordering::Release);
-        }
-        next
+        self.filled.store(false, Ordering::Release);
+        let waiting = std::mem::take(&mut heads.waiting);
+        if heads.index == self.requests.load(Ordering::Relaxed) { waiting } else { VecDeque::new() }
     }
 
     /// Has the current task woken when something comes in.
@@ -136,7 +121,7 @@ impl Outbox {
         self.connection.register(cx.waker());
     }
 
-    /// Whether there is something to write, or being written.
+    /// Whether there is something to write.
     pub(super) fn is_filled(&self) -> bool {
         self.filled.load(Ordering::Acquire)
     }

@@ -10,15 +10,22 @@
 //! of GET.
 
 mod accept;
+mod alarm;
+mod body;
 mod bound;
 mod connection;
-mod exchange;
 mod fault;
-mod guard;
+mod inbound;
 mod interim;
+mod linger;
+mod outbound;
+mod request;
+mod response;
 mod seat;
 #[cfg(test)]
 mod tests;
+mod timeouts;
+mod tunnel;
 
 use std::error::Error;
 use std::future::Future;
@@ -27,36 +34,39 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 
+pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
 pub use self::fault::Fault;
 pub use self::interim::Interim;
+pub use self::tunnel::{Offer, Tunnel};
 /// Asks a listener to stop: cancel any clone of it.
 pub use tokio_util::sync::CancellationToken as Shutdown;
+
+/// Who sends a request, and what it can be told or offered besides the response.
+#[derive(Debug)]
+pub struct Client {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// Tells the client something before the response; HTTP/1.0 clients cannot be told.
+    pub interim: Option<Interim>,
+    /// The client offers to speak another protocol.
+    pub upgrade: Option<Offer>,
+}
 
 /// What answers the requests of a listener.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The body of its responses.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
-    /// Answers a request from `peer`. The future is dropped if the client leaves before the
-    /// response head; the body is dropped if it leaves later. Neither is noticed behind a further
-    /// request that the client has already sent.
-    ///
-    /// `interim` tells the client something before the response; HTTP/1.0 clients cannot be told.
+    /// Answers a request. The future is dropped if the client leaves before the response head; the body
+    /// is dropped if it leaves later. Neither is noticed behind more than a few further requests that the
+    /// client has already sent, or behind a body that nobody reads.
     ///
     /// An error of the request's body is the client's if [`Fault::behind`] finds a fault in it.
     ///
-    /// To switch protocols, answer 101 and await [`hyper::upgrade::on`] the request in a task of
-    /// its own. Await it after a 101 alone: it resolves with other responses too, when the
-    /// connection ends.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        interim: Option<Interim>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// To switch protocols, answer 101 and await the client's [`Offer`] in a task of its own.
+    fn handle(&self, request: Request<RequestBody>, client: Client) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Words the answer to a request that was refused. The connection is closed after it.
     fn reject(&self, fault: Fault, peer: SocketAddr) -> Response<Self::Body>;

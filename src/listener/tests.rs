@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::header::UPGRADE;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -14,7 +13,6 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Shared};
-use super::exchange::{Counters, Exchange};
 use super::seat::Seat;
 use super::*;
 use crate::config::Limits;
@@ -46,12 +44,9 @@ pub(super) fn metrics() -> ListenerMetrics {
     Metrics::new().unwrap().listener
 }
 
-/// What a guard needs besides its connection.
-pub(super) fn seat() -> (Arc<Exchange>, Seat) {
+pub(super) fn seat() -> Seat {
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let metrics = metrics();
-    let seat = Seat::take(permit, TaskTracker::new().token(), metrics.connections.clone());
-    (Arc::new(Exchange::new(Counters::new(&metrics))), seat)
+    Seat::take(permit, TaskTracker::new().token(), metrics().connections.clone())
 }
 
 /// Answers what the paths ask for, and notes what reached it.
@@ -73,13 +68,8 @@ impl Answers {
 impl Handler for Answers {
     type Body = Full<Bytes>;
 
-    async fn handle(
-        &self,
-        mut request: Request<Incoming>,
-        _: SocketAddr,
-        interim: Option<Interim>,
-    ) -> Response<Self::Body> {
-        self.interim.lock().unwrap().push(interim);
+    async fn handle(&self, request: Request<RequestBody>, client: Client) -> Response<Self::Body> {
+        self.interim.lock().unwrap().push(client.interim);
         self.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
         let text = |status, text: String| Response::builder().status(status).body(Full::from(text)).unwrap();
         match request.uri().path() {
@@ -90,10 +80,10 @@ impl Handler for Answers {
             }
             "/large" => return text(StatusCode::OK, "x".repeat(1 << 20)),
             "/switch" => {
-                let upgrade = hyper::upgrade::on(&mut request);
+                let offer = client.upgrade.expect("an offer");
                 self.go.notified().await;
                 tokio::spawn(async move {
-                    let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                    let (mut read, mut write) = tokio::io::split(offer.accepted().await.unwrap());
                     let _ = tokio::io::copy(&mut read, &mut write).await;
                 });
                 let switch = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
@@ -133,7 +123,7 @@ impl Served {
         let (client, server) = tokio::io::duplex(room);
         let (answers, metrics) = (Answers::default(), metrics());
         let shared = Arc::new(Shared::new(answers.clone(), limits(), &metrics));
-        let task = tokio::spawn(connection::serve(server, PEER, seat().1, shared.clone()));
+        let task = tokio::spawn(connection::serve(server, PEER, seat(), shared.clone()));
         Self { client, task, answers, shared, metrics }
     }
 
@@ -275,16 +265,6 @@ async fn a_fault_waits_for_its_turn_behind_a_request_under_way() {
     assert!(first.starts_with("HTTP/1.1 200 "), "{answers}");
     assert!(second.starts_with("HTTP/1.1 400 ") && second.ends_with("host-missing"), "{answers}");
     assert_eq!(served.answers.seen(), ["GET /slow"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_that_looks_like_the_stand_in_is_an_ordinary_one() {
-    let mut served = Served::new();
-    served.send("GET / HTTP/1.1\r\nHost: refused.invalid\r\n\r\n").await;
-    served.send("GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\nx\n").await;
-    let answers = served.rest().await;
-    assert_eq!(answers.matches("200 OK").count(), 2, "{answers}");
-    assert_eq!(served.answers.seen().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,9 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use millpond::config::{Limits, Listen, RuntimeModel};
-use millpond::listener::{Bound, Drained, Fault, Handler, Interim, ListenError, Shutdown};
+use millpond::listener::{Bound, Client, Drained, Fault, Handler, ListenError, RequestBody, Shutdown};
 use millpond::telemetry::metrics::Metrics;
 use tokio::sync::{Notify, Semaphore};
 
@@ -47,7 +46,7 @@ impl Recorder {
 impl Handler for Recorder {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<Incoming>, _: SocketAddr, _: Option<Interim>) -> Response<Self::Body> {
+    async fn handle(&self, request: Request<RequestBody>, _: Client) -> Response<Self::Body> {
         self.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
         self.threads.lock().unwrap().push(thread::current().id());
         if request.uri().path() == "/slow" {

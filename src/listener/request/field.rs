@@ -33,6 +33,8 @@ pub(super) struct Field<'a> {
     pub(super) name: &'a [u8],
     /// The value without the white space around it.
     pub(super) value: &'a [u8],
+    /// Where in the line the value begins.
+    pub(super) at: usize,
 }
 
 /// Whether `text` is a token.
@@ -60,7 +62,8 @@ pub(super) fn parse(line: &[u8]) -> Result<Field<'_>, Fault> {
     if has_control(value) {
         return Err(value_fault(value));
     }
-    Ok(Field { name: &line[..end], value: trim(value) })
+    let lead = value.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    Ok(Field { name: &line[..end], value: trim(&value[lead..]), at: end + 1 + lead })
 }
 
 /// Whether a byte that no field value may hold is among `value`. Looks at every byte without a
@@ -108,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_field_is_a_token_a_colon_and_a_clean_value() {
-        assert_eq!(parse(b"Host:a"), Ok(Field { name: b"Host", value: b"a" }));
-        assert_eq!(parse(b"X: \t a b\t "), Ok(Field { name: b"X", value: b"a b" }));
-        assert_eq!(parse(b"X:"), Ok(Field { name: b"X", value: b"" }));
-        assert_eq!(parse(b"X: \xc3\xa9"), Ok(Field { name: b"X", value: b"\xc3\xa9" }));
+        assert_eq!(parse(b"Host:a"), Ok(Field { name: b"Host", value: b"a", at: 5 }));
+        assert_eq!(parse(b"X: \t a b\t "), Ok(Field { name: b"X", value: b"a b", at: 5 }));
+        assert_eq!(parse(b"X:"), Ok(Field { name: b"X", value: b"", at: 2 }));
+        assert_eq!(parse(b"X: \xc3\xa9"), Ok(Field { name: b"X", value: b"\xc3\xa9", at: 3 }));
         for (line, fault) in [
             (&b" folded"[..], Fault::FoldedField),
             (b"\tfolded", Fault::FoldedField),

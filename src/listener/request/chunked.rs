@@ -1,5 +1,7 @@
 //! Chunked bodies (RFC 9112 section 7.1), without the leniencies.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::bounds::Bounds;
 use super::field;
 use super::head::is_guarded;
@@ -25,41 +27,56 @@ enum Place {
 
 /// The framing of one chunked body.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(in crate::listener) struct Chunked {
     place: Place,
     /// Bytes of data announced so far.
     total: u64,
     extensions: usize,
     trailer_bytes: usize,
-    trailer_fields: usize,
+    trailers: HeaderMap,
 }
 
 /// What a piece of a body comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(in crate::listener) struct Progress {
     /// How many bytes are whole and valid.
-    pub(super) passed: usize,
+    pub(in crate::listener) passed: usize,
     /// Whether the body is complete, or what is wrong with the byte after `passed`.
-    pub(super) done: Result<bool, Fault>,
+    pub(in crate::listener) done: Result<bool, Fault>,
 }
 
 impl Chunked {
-    pub(super) const fn new() -> Self {
-        Self { place: Place::Size, total: 0, extensions: 0, trailer_bytes: 0, trailer_fields: 0 }
+    pub(in crate::listener) fn new() -> Self {
+        Self { place: Place::Size, total: 0, extensions: 0, trailer_bytes: 0, trailers: HeaderMap::new() }
     }
 
-    /// Checks as many whole lines and as much data as `bytes` holds. The rest is to be shown again
-    /// with what follows it.
-    pub(super) fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Progress {
+    /// Takes in as many whole lines and as much data as `bytes` holds; the data go to `sink`. The rest is
+    /// to be shown again with what follows it.
+    pub(in crate::listener) fn advance(
+        &mut self,
+        bytes: &[u8],
+        bounds: &Bounds,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Progress {
         let mut passed = 0;
         loop {
             match self.step(&bytes[passed..], bounds) {
-                Ok(Step::Taken(count)) => passed += count,
+                Ok(Step::Line(count)) => passed += count,
+                Ok(Step::Data(count)) => {
+                    sink(&bytes[passed..passed + count]);
+                    passed += count;
+                }
                 Ok(Step::Last(count)) => return Progress { passed: passed + count, done: Ok(true) },
                 Ok(Step::NeedMore) => return Progress { passed, done: Ok(false) },
                 Err(fault) => return Progress { passed, done: Err(fault) },
             }
         }
+    }
+
+    /// The fields behind the last chunk, once all of it was taken in.
+    pub(in crate::listener) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        let trailers = std::mem::take(&mut self.trailers);
+        (!trailers.is_empty()).then_some(trailers)
     }
 
     fn step(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Step, Fault> {
@@ -69,18 +86,18 @@ impl Chunked {
                 let available = bytes.len() as u64;
                 if available < *left {
                     *left -= available;
-                    return Ok(if bytes.is_empty() { Step::NeedMore } else { Step::Taken(bytes.len()) });
+                    return Ok(if bytes.is_empty() { Step::NeedMore } else { Step::Data(bytes.len()) });
                 }
                 // The cast cannot truncate: `left` is at most a slice's length here.
                 let count = usize::try_from(*left).unwrap_or(bytes.len());
                 self.place = Place::DataEnd;
-                Ok(Step::Taken(count))
+                Ok(Step::Data(count))
             }
             Place::DataEnd => match bytes {
                 [] | [b'\r'] => Ok(Step::NeedMore),
                 [b'\r', b'\n', ..] => {
                     self.place = Place::Size;
-                    Ok(Step::Taken(2))
+                    Ok(Step::Line(2))
                 }
                 _ => Err(Fault::ChunkEnd),
             },
@@ -105,14 +122,14 @@ impl Chunked {
         let size = hexadecimal(&line[..digits]).ok_or(Fault::ChunkSize)?;
         if size == 0 {
             self.place = Place::Trailers;
-            return Ok(Step::Taken(next));
+            return Ok(Step::Line(next));
         }
         self.total = self.total.checked_add(size).ok_or(Fault::ChunkSize)?;
         if bounds.body.is_some_and(|most| self.total > most) {
             return Err(Fault::BodyTooLarge);
         }
         self.place = Place::Data(size);
-        Ok(Step::Taken(next))
+        Ok(Step::Line(next))
     }
 
     fn extension(&mut self, text: &[u8]) -> Result<(), Fault> {
@@ -138,18 +155,25 @@ impl Chunked {
             return Ok(Step::Last(next));
         }
         self.trailer_bytes += next;
-        self.trailer_fields += 1;
-        if self.trailer_bytes > most || self.trailer_fields > bounds.head_fields {
+        if self.trailer_bytes > most || self.trailers.len() == bounds.head_fields {
             return Err(Fault::TrailersTooLarge);
         }
         let trailer = field::parse(line)?;
-        if is_guarded(trailer.name) { Err(Fault::Trailer) } else { Ok(Step::Taken(next)) }
+        if is_guarded(trailer.name) {
+            return Err(Fault::Trailer);
+        }
+        let name = HeaderName::from_bytes(trailer.name).map_err(|_| Fault::FieldName)?;
+        let value = HeaderValue::from_bytes(trailer.value).map_err(|_| Fault::ControlCharacter)?;
+        self.trailers.append(name, value);
+        Ok(Step::Line(next))
     }
 }
 
 enum Step {
-    /// So many bytes are good; there may be more.
-    Taken(usize),
+    /// So many bytes of framing are good; there may be more.
+    Line(usize),
+    /// So many bytes are data.
+    Data(usize),
     /// So many bytes are good, and the body ends with them.
     Last(usize),
     /// What is there is no whole line.
@@ -170,7 +194,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { head_bytes: 16 * 1024, head_fields: 4, target_bytes: 1024, body: Some(1000) };
 
     fn check(body: &[u8]) -> Progress {
-        Chunked::new().advance(body, &BOUNDS)
+        Chunked::new().advance(body, &BOUNDS, |_| {})
     }
 
     #[test]

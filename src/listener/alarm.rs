@@ -13,9 +13,14 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Ready once `deadline` has passed; otherwise the task is woken no later than that.
+    /// Ready once `deadline` has passed; otherwise the task, always the same one, is woken no later than
+    /// that. Costs two loads while the timer runs: it then holds the waker of that task.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let sleep = match &mut self.sleep {
+            Some(sleep) if sleep.deadline() <= deadline && !sleep.is_elapsed() => return Poll::Pending,
+            Some(sleep) => sleep,
+            none => none.insert(Box::pin(sleep_until(deadline))),
+        };
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
@@ -27,18 +32,6 @@ impl Alarm {
         }
         Poll::Pending
     }
-
-    /// Sees to it that the task is woken no later than `deadline`. Costs two loads if the timer
-    /// runs already: it then holds the waker of this very task.
-    pub(super) fn arm(&mut self, cx: &mut Context<'_>, deadline: Instant) {
-        let running = self.sleep.as_ref().is_some_and(|sleep| sleep.deadline() <= deadline && !sleep.is_elapsed());
-        if !running {
-            // If it has passed already, the task has to look again.
-            if self.poll(cx, deadline).is_ready() {
-                cx.waker().wake_by_ref();
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -48,12 +41,8 @@ mod tests {
 
     use super::*;
 
-    async fn arm(alarm: &mut Alarm, deadline: Instant) {
-        poll_fn(|cx| {
-            alarm.arm(cx, deadline);
-            Poll::Ready(())
-        })
-        .await;
+    async fn set(alarm: &mut Alarm, deadline: Instant) {
+        assert!(poll_fn(|cx| Poll::Ready(alarm.poll(cx, deadline))).await.is_pending());
     }
 
     #[tokio::test(start_paused = true)]
@@ -61,11 +50,11 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut alarm = Alarm::default();
-        arm(&mut alarm, at(5)).await;
-        arm(&mut alarm, at(9)).await;
+        set(&mut alarm, at(5)).await;
+        set(&mut alarm, at(9)).await;
         poll_fn(|cx| alarm.poll(cx, at(9))).await;
         assert_eq!(start.elapsed(), Duration::from_secs(9));
-        arm(&mut alarm, at(60)).await;
+        set(&mut alarm, at(60)).await;
         poll_fn(|cx| alarm.poll(cx, at(12))).await;
         assert_eq!(start.elapsed(), Duration::from_secs(12));
     }

@@ -2,6 +2,12 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Uri, Version};
+use smallvec::SmallVec;
+
 use super::bounds::Bounds;
 use super::field::{self, Field};
 use super::target;
@@ -21,40 +27,59 @@ pub(super) fn is_guarded(name: &[u8]) -> bool {
 
 /// How the body of a request ends (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::listener) enum Framing {
     /// After so many bytes; zero without a body.
     Length(u64),
     /// With the last chunk.
     Chunked,
 }
 
-/// What the connection needs to know of a checked head.
+/// What the connection needs to know of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::listener) struct Head {
     /// How the body ends.
-    pub(super) framing: Framing,
+    pub(in crate::listener) framing: Framing,
     /// Whether the client asks to leave HTTP, so that what follows may not be HTTP.
-    pub(super) upgrade: bool,
+    pub(in crate::listener) upgrade: bool,
+    /// Whether the client would send a further request on the same connection (RFC 9112 section 9.3).
+    pub(in crate::listener) keeps: bool,
+    /// Whether the client waits to be told to send its body (RFC 9110 section 10.1.1).
+    pub(in crate::listener) expects: bool,
 }
 
-/// The lines of one head that were checked so far. Offsets count from the head's first byte.
+/// Where a field is, from the first byte of its head.
+#[derive(Debug)]
+struct Span {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Heads with more fields than this take memory of their own while they are read.
+const USUAL_FIELDS: usize = 16;
+
+/// The lines of one head that were read so far. Offsets count from the head's first byte.
 #[derive(Debug, Default)]
-pub(super) struct HeadParser {
-    /// Where the first unchecked line starts.
+pub(in crate::listener) struct HeadParser {
+    /// Where the first unread line starts.
     at: usize,
-    fields: usize,
+    method: Range<usize>,
+    target: Range<usize>,
+    fields: SmallVec<[Span; USUAL_FIELDS]>,
     http10: bool,
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
     upgrade: bool,
+    closes: bool,
+    keeps: bool,
+    expects: bool,
 }
 
 impl HeadParser {
-    /// Checks the lines that are complete. `bytes` starts with the head's first byte and holds at
-    /// least what the previous call saw. Answers the head and its length once it is complete.
-    pub(super) fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, Head)>, Fault> {
+    /// Reads the lines that are complete. `bytes` starts with the head's first byte and holds at
+    /// least what the previous call saw. Answers the length of the head once it is complete.
+    pub(in crate::listener) fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, Head)>, Fault> {
         if self.at == 0 {
             match field::line(bytes, 0)? {
                 Some((line, next)) => {
@@ -88,6 +113,7 @@ impl HeadParser {
         if target_end > bounds.target_bytes {
             return Err(Fault::TargetTooLong);
         }
+        self.method = 0..end;
         self.http10 = match &rest[target_end + 1..] {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
@@ -95,37 +121,53 @@ impl HeadParser {
             _ => return Err(Fault::RequestLine),
         };
         let start = end + 1;
+        self.target = start..start + target_end;
         let authority = target::check(method, &rest[..target_end])?;
         self.authority = authority.map(|within| start + within.start..start + within.end);
         Ok(())
     }
 
     fn field(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), Fault> {
-        self.fields += 1;
-        if self.fields > bounds.head_fields {
+        if self.fields.len() == bounds.head_fields {
             return Err(Fault::TooManyFields);
         }
-        let Field { name, value } = field::parse(line)?;
+        let Field { name, value, at } = field::parse(line)?;
+        let value_at = self.at + at;
+        self.fields.push(Span { name: self.at..self.at + name.len(), value: value_at..value_at + value.len() });
         // Names are told apart by length first: almost every field is none of these.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(line, value),
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value_at, value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade(value),
-            10 if name.eq_ignore_ascii_case(b"connection") => connection(value),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
         }
     }
 
-    fn host(&mut self, line: &[u8], value: &[u8]) -> Result<(), Fault> {
+    fn host(&mut self, at: usize, value: &[u8]) -> Result<(), Fault> {
         if self.host.is_some() {
             return Err(Fault::HostRepeated);
         }
         target::check_host(value)?;
-        // The value is the line's tail but for white space, which a host has none of.
-        let lead = line[b"host:".len()..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-        let start = self.at + b"host:".len() + lead;
-        self.host = Some(start..start + value.len());
+        self.host = Some(at..at + value.len());
+        Ok(())
+    }
+
+    fn expect(&mut self, value: &[u8]) -> Result<(), Fault> {
+        self.expects = value.eq_ignore_ascii_case(b"100-continue");
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Fault> {
+        for option in field::list(value) {
+            if is_guarded(option) {
+                return Err(Fault::Connection);
+            }
+            self.closes |= option.eq_ignore_ascii_case(b"close");
+            self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
         Ok(())
     }
 
@@ -174,9 +216,29 @@ impl HeadParser {
         };
         match framing {
             Framing::Length(length) if bounds.body.is_some_and(|most| length > most) => Err(Fault::BodyTooLarge),
-            // RFC 9110 section 7.8: HTTP/1.0 has no upgrade.
-            framing => Ok(Head { framing, upgrade: self.upgrade && !self.http10 }),
+            framing => Ok(Head {
+                framing,
+                // RFC 9110 section 7.8: HTTP/1.0 has no upgrade; section 10.1.1: nor can it wait to be told.
+                upgrade: self.upgrade && !self.http10,
+                expects: self.expects && !self.http10,
+                keeps: !self.closes && (self.keeps || !self.http10),
+            }),
         }
+    }
+
+    /// Method, target and fields of the complete head in `head`.
+    pub(in crate::listener) fn into_parts(self, head: &Bytes) -> Result<Parts, Fault> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = Method::from_bytes(&head[self.method]).map_err(|_| Fault::Method)?;
+        parts.uri = Uri::from_maybe_shared(head.slice(self.target)).map_err(|_| Fault::Target)?;
+        parts.version = if self.http10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        parts.headers = HeaderMap::with_capacity(self.fields.len());
+        for Span { name, value } in self.fields {
+            let name = HeaderName::from_bytes(&head[name]).map_err(|_| Fault::FieldName)?;
+            let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| Fault::ControlCharacter)?;
+            parts.headers.append(name, value);
+        }
+        Ok(parts)
     }
 }
 
@@ -195,10 +257,6 @@ fn partial_request_line(bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, 
         return Err(Fault::TargetTooLong);
     }
     if bytes.len() > bounds.head_bytes { Err(Fault::HeadTooLarge) } else { Ok(None) }
-}
-
-fn connection(value: &[u8]) -> Result<(), Fault> {
-    if field::list(value).any(is_guarded) { Err(Fault::Connection) } else { Ok(()) }
 }
 
 /// Digits alone: no sign, no list, nothing that overflows.

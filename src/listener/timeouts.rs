@@ -1,4 +1,4 @@
-//! How long the guard waits for a client to send and to read.
+//! How long a connection waits for a client to send and to read.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -51,26 +51,11 @@ impl ReadClock {
         self.waiting = None;
     }
 
-    /// Part of a response was written, or could not be: the connection is not idle.
-    pub(super) fn not_idle(&mut self) {
-        if matches!(self.waiting, Some((Awaited::Request, _))) {
-            self.waiting = None;
-        }
-    }
-
     /// Ready once `awaited` has been outstanding for too long.
     pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, awaited: Awaited) -> Poll<Awaited> {
         let deadline = self.deadline(awaited);
         ready!(self.alarm.poll(cx, deadline));
         Poll::Ready(awaited)
-    }
-
-    /// Starts the wait for the next request, unless it is under way.
-    pub(super) fn start_idle(&mut self, cx: &mut Context<'_>) {
-        if !matches!(self.waiting, Some((Awaited::Request, _))) {
-            let deadline = self.deadline(Awaited::Request);
-            self.alarm.arm(cx, deadline);
-        }
     }
 
     fn deadline(&mut self, awaited: Awaited) -> Instant {

@@ -1,21 +1,21 @@
-//! The bounds that a guard checks.
+//! The bounds that a request is held to.
 
 use crate::config::Limits;
 
 /// The part of [`Limits`] that bounds bytes and fields.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(in crate::listener) struct Bounds {
     /// Bytes of a request head, the empty line included.
-    pub(super) head_bytes: usize,
+    pub(in crate::listener) head_bytes: usize,
     /// Header fields of a request, and trailer fields.
-    pub(super) head_fields: usize,
+    pub(in crate::listener) head_fields: usize,
     /// Bytes of a request target.
-    pub(super) target_bytes: usize,
+    pub(in crate::listener) target_bytes: usize,
     /// Bytes of a request body.
-    pub(super) body: Option<u64>,
+    pub(in crate::listener) body: Option<u64>,
 }
 
-/// The HTTP library can hold no longer target than this.
+/// The `http` crate can hold no longer target than this.
 const MAX_TARGET: usize = u16::MAX as usize - 1;
 
 impl From<&Limits> for Bounds {
