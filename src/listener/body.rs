@@ -154,7 +154,8 @@ impl Upload {
             Framing::Chunked => (Place::Chunked(Box::new(Chunked::new())), None),
         };
         let (data, trailers) = (VecDeque::new(), None);
-        let state = State { data, trailers, left, end: None, wanted: false, dropped: false, reader: None, source: None };
+        let state =
+            State { data, trailers, left, end: None, wanted: false, dropped: false, reader: None, source: None };
         let channel = Arc::new(Channel(Mutex::new(state)));
         (Some(Self { channel: Arc::clone(&channel), place, fault: None }), RequestBody(Some(channel)))
     }

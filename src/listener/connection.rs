@@ -379,7 +379,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         let Some(mut upload) = self.upload.take() else { return Ok(Then::Next) };
         let read = poll_fn(|cx| {
             let mut reads = 0;
-            while !upload.is_over() && reads < LATE_READS && self.inbound.poll_body(cx, &mut self.io, &mut upload)?.is_ready() {
+            while !upload.is_over()
+                && reads < LATE_READS
+                && self.inbound.poll_body(cx, &mut self.io, &mut upload)?.is_ready()
+            {
                 reads += 1;
             }
             Poll::Ready(io::Result::Ok(()))

@@ -28,6 +28,7 @@ thread_local! {
 }
 
 /// What comes next on a connection.
+#[allow(clippy::large_enum_variant, reason = "a box would cost every request an allocation")]
 pub(super) enum Next {
     /// A request.
     Request(Parts, Head),
@@ -154,7 +155,7 @@ impl Inbound {
     fn request(&mut self, bytes: &Bytes, head: Head) -> Next {
         self.clock.progress();
         self.empty_line = false;
-        match std::mem::take(&mut self.parser).into_parts(bytes) {
+        match self.parser.finish_with(bytes) {
             Ok(parts) => Next::Request(parts, head),
             Err(fault) => Next::Refused(fault),
         }

@@ -66,7 +66,11 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// An error of the request's body is the client's if [`Fault::behind`] finds a fault in it.
     ///
     /// To switch protocols, answer 101 and await the client's [`Offer`] in a task of its own.
-    fn handle(&self, request: Request<RequestBody>, client: Client) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        client: Client,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Words the answer to a request that was refused. The connection is closed after it.
     fn reject(&self, fault: Fault, peer: SocketAddr) -> Response<Self::Body>;

@@ -86,7 +86,14 @@ impl Writing {
     }
 
     /// Writes the head to `out`. `now` tells the time, where the response does not.
-    pub(super) fn head(&self, out: &mut Vec<u8>, asked: Asked, response: &Parts, exact: Option<u64>, now: impl FnOnce() -> SystemTime) {
+    pub(super) fn head(
+        &self,
+        out: &mut Vec<u8>,
+        asked: Asked,
+        response: &Parts,
+        exact: Option<u64>,
+        now: impl FnOnce() -> SystemTime,
+    ) {
         status_line(out, asked, response.status);
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
         for (name, value) in &response.headers {
@@ -165,8 +172,18 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 /// section 6.5.1).
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
     const NEVER: [HeaderName; 12] = [
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, MAX_FORWARDS,
-        SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        HOST,
+        MAX_FORWARDS,
+        SET_COOKIE,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
     ];
     let names = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
     let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());

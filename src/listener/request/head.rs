@@ -65,6 +65,12 @@ pub(in crate::listener) struct HeadParser {
     method: Range<usize>,
     target: Range<usize>,
     fields: SmallVec<[Span; USUAL_FIELDS]>,
+    seen: Seen,
+}
+
+/// What the lines said that the connection, or another line, depends on.
+#[derive(Debug, Default)]
+struct Seen {
     http10: bool,
     authority: Option<Range<usize>>,
     host: Option<Range<usize>>,
@@ -79,7 +85,11 @@ pub(in crate::listener) struct HeadParser {
 impl HeadParser {
     /// Reads the lines that are complete. `bytes` starts with the head's first byte and holds at
     /// least what the previous call saw. Answers the length of the head once it is complete.
-    pub(in crate::listener) fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, Head)>, Fault> {
+    pub(in crate::listener) fn advance(
+        &mut self,
+        bytes: &[u8],
+        bounds: &Bounds,
+    ) -> Result<Option<(usize, Head)>, Fault> {
         if self.at == 0 {
             match field::line(bytes, 0)? {
                 Some((line, next)) => {
@@ -114,7 +124,7 @@ impl HeadParser {
             return Err(Fault::TargetTooLong);
         }
         self.method = 0..end;
-        self.http10 = match &rest[target_end + 1..] {
+        self.seen.http10 = match &rest[target_end + 1..] {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Fault::Version),
@@ -123,7 +133,7 @@ impl HeadParser {
         let start = end + 1;
         self.target = start..start + target_end;
         let authority = target::check(method, &rest[..target_end])?;
-        self.authority = authority.map(|within| start + within.start..start + within.end);
+        self.seen.authority = authority.map(|within| start + within.start..start + within.end);
         Ok(())
     }
 
@@ -137,7 +147,10 @@ impl HeadParser {
         // Names are told apart by length first: almost every field is none of these.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value_at, value),
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.seen.expects = value.eq_ignore_ascii_case(b"100-continue");
+                Ok(())
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade(value),
             10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
@@ -147,16 +160,11 @@ impl HeadParser {
     }
 
     fn host(&mut self, at: usize, value: &[u8]) -> Result<(), Fault> {
-        if self.host.is_some() {
+        if self.seen.host.is_some() {
             return Err(Fault::HostRepeated);
         }
         target::check_host(value)?;
-        self.host = Some(at..at + value.len());
-        Ok(())
-    }
-
-    fn expect(&mut self, value: &[u8]) -> Result<(), Fault> {
-        self.expects = value.eq_ignore_ascii_case(b"100-continue");
+        self.seen.host = Some(at..at + value.len());
         Ok(())
     }
 
@@ -165,8 +173,8 @@ impl HeadParser {
             if is_guarded(option) {
                 return Err(Fault::Connection);
             }
-            self.closes |= option.eq_ignore_ascii_case(b"close");
-            self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.seen.closes |= option.eq_ignore_ascii_case(b"close");
+            self.seen.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
         }
         Ok(())
     }
@@ -179,38 +187,38 @@ impl HeadParser {
         if field::list(value).next().is_none() || !field::list(value).all(protocol) {
             return Err(Fault::Upgrade);
         }
-        self.upgrade = true;
+        self.seen.upgrade = true;
         Ok(())
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
-        if self.length.is_some() {
+        if self.seen.length.is_some() {
             return Err(Fault::ContentLengthRepeated);
         }
-        self.length = Some(decimal(value).ok_or(Fault::ContentLength)?);
+        self.seen.length = Some(decimal(value).ok_or(Fault::ContentLength)?);
         Ok(())
     }
 
     fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Fault> {
-        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+        if self.seen.chunked || !value.eq_ignore_ascii_case(b"chunked") {
             return Err(Fault::TransferEncoding);
         }
-        self.chunked = true;
+        self.seen.chunked = true;
         Ok(())
     }
 
     /// What can be judged only when all fields are known.
     fn finish(&self, bytes: &[u8], bounds: &Bounds) -> Result<Head, Fault> {
-        match (&self.authority, &self.host) {
-            (_, None) if !self.http10 => return Err(Fault::HostMissing),
+        match (&self.seen.authority, &self.seen.host) {
+            (_, None) if !self.seen.http10 => return Err(Fault::HostMissing),
             (Some(authority), Some(host)) if !target::same_host(&bytes[authority.clone()], &bytes[host.clone()]) => {
                 return Err(Fault::HostMismatch);
             }
             _ => {}
         }
-        let framing = match (self.chunked, self.length) {
+        let framing = match (self.seen.chunked, self.seen.length) {
             (true, Some(_)) => return Err(Fault::FramingConflict),
-            (true, None) if self.http10 => return Err(Fault::TransferEncoding),
+            (true, None) if self.seen.http10 => return Err(Fault::TransferEncoding),
             (true, None) => Framing::Chunked,
             (false, length) => Framing::Length(length.unwrap_or(0)),
         };
@@ -219,25 +227,27 @@ impl HeadParser {
             framing => Ok(Head {
                 framing,
                 // RFC 9110 section 7.8: HTTP/1.0 has no upgrade; section 10.1.1: nor can it wait to be told.
-                upgrade: self.upgrade && !self.http10,
-                expects: self.expects && !self.http10,
-                keeps: !self.closes && (self.keeps || !self.http10),
+                upgrade: self.seen.upgrade && !self.seen.http10,
+                expects: self.seen.expects && !self.seen.http10,
+                keeps: !self.seen.closes && (self.seen.keeps || !self.seen.http10),
             }),
         }
     }
 
-    /// Method, target and fields of the complete head in `head`.
-    pub(in crate::listener) fn into_parts(self, head: &Bytes) -> Result<Parts, Fault> {
+    /// Method, target and fields of the complete head in `head`. What follows is another head.
+    pub(in crate::listener) fn finish_with(&mut self, head: &Bytes) -> Result<Parts, Fault> {
         let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = Method::from_bytes(&head[self.method]).map_err(|_| Fault::Method)?;
-        parts.uri = Uri::from_maybe_shared(head.slice(self.target)).map_err(|_| Fault::Target)?;
-        parts.version = if self.http10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        parts.method = Method::from_bytes(&head[self.method.clone()]).map_err(|_| Fault::Method)?;
+        parts.uri = Uri::from_maybe_shared(head.slice(self.target.clone())).map_err(|_| Fault::Target)?;
+        parts.version = if self.seen.http10 { Version::HTTP_10 } else { Version::HTTP_11 };
         parts.headers = HeaderMap::with_capacity(self.fields.len());
-        for Span { name, value } in self.fields {
+        for Span { name, value } in self.fields.drain(..) {
             let name = HeaderName::from_bytes(&head[name]).map_err(|_| Fault::FieldName)?;
             let value = HeaderValue::from_maybe_shared(head.slice(value)).map_err(|_| Fault::ControlCharacter)?;
             parts.headers.append(name, value);
         }
+        self.seen = Seen::default();
+        self.at = 0;
         Ok(parts)
     }
 }
