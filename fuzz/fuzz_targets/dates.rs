@@ -11,7 +11,7 @@ use http::header::{DATE, EXPIRES, IF_MODIFIED_SINCE, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use millpond::clock::Moment;
-use millpond::entry::{Content, Entry, Provenance};
+use millpond::entry::{Content, Entry, Fields, Provenance};
 use millpond::policy::Rules;
 use millpond::policy::age;
 use millpond::policy::dates::{date, timeless_date};
@@ -104,7 +104,7 @@ fn lifetimes_are_bounded(numbers: [u64; 8], response: &HeaderMap, request: &Head
     let received = Moment::from_micros(1_000_000);
     let provenance =
         Provenance { born: 0, received, fetch_time: exchange.response_delay, jitter: jitter as f64 / 100.0 };
-    let content = Content { status: StatusCode::OK, headers: response.clone(), body: Bytes::new() };
+    let content = Content { status: StatusCode::OK, fields: Fields::from_map(response), body: Bytes::new() };
     let selecting = Selecting::new(storable.vary.names(), request);
     let entry = Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance);
     assert!(entry.lifetimes().fresh_for <= granted.fresh_for, "jitter only shortens");

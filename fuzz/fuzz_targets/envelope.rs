@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use millpond::clock::Moment;
-use millpond::entry::{Content, Entry, Provenance};
+use millpond::entry::{Content, Entry, Fields, Provenance};
 use millpond::key::{self, Key, KeyRules, MethodClass, Target};
 use millpond::l2::envelope::{Damage, Packing, pack, unpack};
 use millpond::policy::storability::Lifetimes;
@@ -67,10 +67,10 @@ fn comes_back(entry: &Entry) -> Option<Bytes> {
     let (value, life) = pack(&key("/a"), entry, entry.born(), PACKING, NOW)?;
     let back = unpack(&key("/a"), &value, life, PACKING, NOW).expect("what was packed");
     let (was, is) = (entry.content(), back.content());
-    assert_eq!((is.status, &is.headers, &is.body), (was.status, &was.headers, &was.body));
+    assert_eq!((is.status, &is.fields, &is.body), (was.status, &was.fields, &was.body));
     assert_eq!((back.selecting(), back.tags(), back.route()), (entry.selecting(), entry.tags(), entry.route()));
     assert_eq!((back.born(), back.fetch_time()), (entry.born(), entry.fetch_time()));
-    assert_eq!(back.lifetimes(), &Lifetimes { initial_age: entry.age(NOW), ..entry.lifetimes().clone() });
+    assert_eq!(back.lifetimes(), Lifetimes { initial_age: entry.age(NOW), ..entry.lifetimes() });
     // Redis counts what has passed since, whatever the clocks of the instances show.
     let passed = life / 3;
     let later = unpack(&key("/a"), &value, life - passed, PACKING, NOW).expect("what was packed");
@@ -104,7 +104,7 @@ fn response(input: &[u8]) -> Entry {
     // A body that repeats itself, so that it is worth compressing.
     let body = Bytes::from(body.repeat(1 + body.len() % 8));
     let provenance = Provenance { born, received: NOW, fetch_time: span(took), jitter: 0.0 };
-    Entry::restored(lifetimes, Content { status, headers, body }, selecting, tags, "route".into(), provenance)
+    Entry::restored(&lifetimes, Content { status, fields: Fields::from_map(&headers), body }, selecting, tags, "route".into(), provenance)
 }
 
 /// A value with the right beginning, lengths that add up, and the checksum that belongs to it.

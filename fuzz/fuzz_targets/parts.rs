@@ -15,7 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, ETAG, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use millpond::clock::Moment;
-use millpond::entry::{Content, Entry, Joined, Parts, Provenance};
+use millpond::entry::{Content, Entry, Fields, Joined, Parts, Provenance};
 use millpond::policy::Rules;
 use millpond::policy::ranges::{Carried, ContentRange, RangeSpec};
 use millpond::policy::storability::{Exchange, ResponseVerdict, judge_response};
@@ -246,7 +246,7 @@ fn entry(headers: HeaderMap, body: Bytes) -> Entry {
         panic!("it has a lifetime")
     };
     let provenance = Provenance { born: 0, received: Moment::default(), fetch_time: Duration::ZERO, jitter: 0.0 };
-    let content = Content { status: StatusCode::PARTIAL_CONTENT, headers, body };
+    let content = Content { status: StatusCode::PARTIAL_CONTENT, fields: Fields::from_map(&headers), body };
     let selecting = Selecting::new(&[], &HeaderMap::new());
     Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
 }

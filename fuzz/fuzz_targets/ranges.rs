@@ -98,7 +98,7 @@ fn serves(asked: &[Range<u64>], parts: &[Range<u64>], length: u64) {
         let at = position(field.to_str().expect("text"), length);
         assert_eq!(at.len() as u64, range.end - range.start);
         put_together[at].copy_from_slice(cut(range));
-        let head = multipart_part_head("b", Some(&HeaderValue::from_static("text/plain")), range, length);
+        let head = multipart_part_head("b", Some(b"text/plain"), range, length);
         let field = format!("\r\nContent-Range: {}\r\n\r\n", field.to_str().expect("text"));
         assert!(head.starts_with("\r\n--b\r\nContent-Type: text/plain\r\n") && head.ends_with(&field), "{head:?}");
     }

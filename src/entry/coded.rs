@@ -4,16 +4,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
-use http::HeaderMap;
 
-use super::{Entry, FIELD_OVERHEAD};
+use super::{Entry, Fields};
 use crate::policy::coding::{self, Codable, Coding};
 
 /// A stored response in a content coding.
 #[derive(Debug)]
 pub struct Coded {
     /// Fields as sent to clients, without `Age`.
-    pub headers: HeaderMap,
+    pub fields: Fields,
     /// The whole coded body.
     pub body: Bytes,
 }
@@ -39,12 +38,12 @@ impl Entry {
 
     /// The form in this coding, once it is made and if it is smaller.
     pub fn coded(&self, coding: Coding) -> Option<&Coded> {
-        self.forms.done[coding as usize].get()?.as_deref()
+        self.forms.get()?.done[coding as usize].get()?.as_deref()
     }
 
     /// Takes on the making of a form, which nobody else will then begin. False if somebody has.
     pub fn begin_coding(&self, coding: Coding) -> bool {
-        let begun = &self.forms.begun;
+        let begun = &self.forms().begun;
         // The usual case is a load: the form was made long ago.
         begun.load(Ordering::Relaxed) & bit(coding) == 0
             && begun.fetch_or(bit(coding), Ordering::AcqRel) & bit(coding) == 0
@@ -52,16 +51,22 @@ impl Entry {
 
     /// Leaves the making of a form to somebody else.
     pub fn put_off_coding(&self, coding: Coding) {
-        self.forms.begun.fetch_and(!bit(coding), Ordering::AcqRel);
+        self.forms().begun.fetch_and(!bit(coding), Ordering::AcqRel);
     }
 
     /// Hangs a coded body on the entry. Whoever keeps the entry weighs it anew.
     pub fn attach(&self, coding: Coding, body: Bytes) {
         if let Some(codable) = self.codable {
-            let headers = coding::coded_fields(&self.content.headers, coding, codable);
-            self.forms.begun.fetch_or(bit(coding), Ordering::AcqRel);
-            let _ = self.forms.done[coding as usize].set(Some(Box::new(Coded { headers, body })));
+            let fields = coding::coded_fields(self.content.fields.to_map(), coding, codable);
+            let fields = Fields::from_map(&fields);
+            let forms = self.forms();
+            forms.begun.fetch_or(bit(coding), Ordering::AcqRel);
+            let _ = forms.done[coding as usize].set(Some(Box::new(Coded { fields, body })));
         }
+    }
+
+    fn forms(&self) -> &Forms {
+        self.forms.get_or_init(Box::default)
     }
 
     /// Takes over the forms of another entry with the same body.
@@ -76,11 +81,6 @@ impl Entry {
     /// Bytes that the forms occupy.
     pub(super) fn forms_weight(&self) -> usize {
         let made = Coding::ALL.into_iter().filter_map(|coding| self.coded(coding));
-        made.map(|coded| size_of::<Coded>() + fields_weight(&coded.headers) + coded.body.len()).sum()
+        made.map(|coded| size_of::<Coded>() + coded.fields.lines().len() + coded.body.len()).sum()
     }
-}
-
-/// Bytes that a set of fields occupies.
-pub(super) fn fields_weight(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
 }

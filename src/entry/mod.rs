@@ -2,20 +2,24 @@
 
 mod coded;
 pub mod coder;
+mod fields;
 mod parts;
+mod span;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::StatusCode;
 
+pub use self::fields::Fields;
 pub use self::parts::{Joined, Parts};
 pub use crate::bus::Seq;
 use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;
 use crate::policy::coding::{self, Codable};
+use crate::policy::fields::ByName;
 use crate::policy::request::Demand;
 use crate::policy::reuse::{self, Reuse};
 use crate::policy::search::NO_VARY_SEARCH;
@@ -24,6 +28,7 @@ use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
 
 pub use coded::Coded;
+use span::Span;
 
 /// What the origin sent, as it is stored: without hop-by-hop and framing fields.
 #[derive(Clone, Debug)]
@@ -31,7 +36,7 @@ pub struct Content {
     /// Final status.
     pub status: StatusCode,
     /// Fields as sent to clients, without `Age`.
-    pub headers: HeaderMap,
+    pub fields: Fields,
     /// The whole body.
     pub body: Bytes,
 }
@@ -49,44 +54,34 @@ pub struct Provenance {
     pub jitter: f64,
 }
 
-/// The same fields, their values in one allocation of exactly their size. As they arrive they are slices of the
-/// connection's read buffer, all of which a stored response would keep alive, several times its own size.
-fn detached(headers: &HeaderMap) -> HeaderMap {
-    let mut values = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| values.extend_from_slice(value.as_bytes()));
-    let mut values = values.freeze();
-    let mut own = headers.clone();
-    for value in own.values_mut() {
-        let is_sensitive = value.is_sensitive();
-        // The very bytes that were valid before.
-        if let Ok(detached) = HeaderValue::from_maybe_shared(values.split_to(value.len())) {
-            *value = detached;
-        }
-        value.set_sensitive(is_sensitive);
-    }
-    own
-}
-
 /// No moment: the entry was not purged softly.
 const NEVER: u64 = u64::MAX;
 /// No version: the entry was not compared with the invalidation table yet.
 const UNCHECKED: u64 = u64::MAX;
 
-/// A stored response. It is immutable but for its coded forms, which are added once each, and the
+/// A stored response. L1 holds millions, so what is small takes little room, and what most have not takes none. It is immutable but for its coded forms, which are added once each, and the
 /// three notes at its end, which are hints that any thread may rewrite at any time.
 #[derive(Debug)]
 pub struct Entry {
     content: Content,
-    lifetimes: Lifetimes,
     selecting: Selecting,
     tags: Box<[Tag]>,
     route: Arc<str>,
-    provenance: Provenance,
+    born: Seq,
+    received: Moment,
+    fetch_time: Span,
+    fresh_for: Span,
+    initial_age: Span,
+    stale_while_revalidate: Span,
+    stale_if_error: Span,
+    must_revalidate: bool,
+    always_revalidate: bool,
     /// Whether this instance fetched it, rather than another.
     own: bool,
-    /// Whether its body may be coded, and in which forms it was.
+    /// Whether its body may be coded.
     codable: Option<Codable>,
-    forms: coded::Forms,
+    /// Once it is asked for in a coding.
+    forms: OnceLock<Box<coded::Forms>>,
     /// The table version at which the entry was last found valid.
     checked: AtomicU64,
     /// Since when a soft purge makes it stale, in microseconds.
@@ -94,6 +89,9 @@ pub struct Entry {
     /// No refresh is tried before this moment, in microseconds, because the last one failed.
     retry_after: AtomicU64,
 }
+
+/// With its reference counts it just fits into the allocator's 192 bytes; the next class has 224.
+const _: () = assert!(size_of::<Entry>() <= 176);
 
 impl Entry {
     /// Stores what a policy verdict allows to store; there is no other way to make an entry.
@@ -107,28 +105,34 @@ impl Entry {
     ) -> Self {
         let mut lifetimes = storable.lifetimes;
         lifetimes.fresh_for = jittered(&lifetimes, provenance.jitter);
-        Self { own: true, ..Self::restored(lifetimes, content, selecting, tags, route, provenance) }
+        Self { own: true, ..Self::restored(&lifetimes, content, selecting, tags, route, provenance) }
     }
 
     /// An entry that an instance of this fleet stored before, with the lifetimes it had there.
     pub fn restored(
-        lifetimes: Lifetimes,
-        mut content: Content,
+        lifetimes: &Lifetimes,
+        content: Content,
         selecting: Selecting,
         tags: Vec<Tag>,
         route: Arc<str>,
         provenance: Provenance,
     ) -> Self {
-        content.headers = detached(&content.headers);
         Self {
-            codable: coding::codable(content.status, &content.headers),
-            forms: coded::Forms::default(),
+            codable: coding::codable(content.status, &content.fields),
+            forms: OnceLock::new(),
             content,
-            lifetimes,
             selecting,
             tags: tags.into(),
             route,
-            provenance,
+            born: provenance.born,
+            received: provenance.received,
+            fetch_time: Span::at_least(provenance.fetch_time),
+            fresh_for: Span::at_most(lifetimes.fresh_for),
+            initial_age: Span::at_least(lifetimes.initial_age),
+            stale_while_revalidate: Span::at_most(lifetimes.stale_while_revalidate),
+            stale_if_error: Span::at_most(lifetimes.stale_if_error),
+            must_revalidate: lifetimes.must_revalidate,
+            always_revalidate: lifetimes.always_revalidate,
             own: false,
             checked: AtomicU64::new(UNCHECKED),
             soft_since: AtomicU64::new(NEVER),
@@ -142,8 +146,15 @@ impl Entry {
     }
 
     /// Lifetimes after jitter.
-    pub fn lifetimes(&self) -> &Lifetimes {
-        &self.lifetimes
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            fresh_for: self.fresh_for.get(),
+            initial_age: self.initial_age.get(),
+            stale_while_revalidate: self.stale_while_revalidate.get(),
+            stale_if_error: self.stale_if_error.get(),
+            must_revalidate: self.must_revalidate,
+            always_revalidate: self.always_revalidate,
+        }
     }
 
     /// The request fields that select this variant.
@@ -163,29 +174,29 @@ impl Entry {
 
     /// Highest invalidation that was applied when its fetch began.
     pub fn born(&self) -> Seq {
-        self.provenance.born
+        self.born
     }
 
     /// When it came to this instance, from the origin or from another instance.
     pub fn received(&self) -> Moment {
-        self.provenance.received
+        self.received
     }
 
     /// Time since this instance asked the origin about it; what has changed there since, it cannot
     /// know by itself. `Duration::MAX` if another instance asked.
     pub fn unasked(&self, now: Moment) -> Duration {
-        let since = now.since(self.provenance.received).saturating_add(self.provenance.fetch_time);
+        let since = now.since(self.received).saturating_add(self.fetch_time.get());
         if self.own { since } else { Duration::MAX }
     }
 
     /// What fetching it cost.
     pub fn fetch_time(&self) -> Duration {
-        self.provenance.fetch_time
+        self.fetch_time.get()
     }
 
     /// `current_age` of RFC 9111 section 4.2.3.
     pub fn age(&self, now: Moment) -> Duration {
-        self.lifetimes.initial_age.saturating_add(now.since(self.provenance.received))
+        self.initial_age.get().saturating_add(now.since(self.received))
     }
 
     /// Time until it turns stale, zero if it is.
@@ -200,19 +211,18 @@ impl Entry {
 
     /// What may be done with it for a client with this demand.
     pub fn reuse(&self, now: Moment, demand: &Demand) -> Reuse {
-        reuse::reuse(&self.lifetimes, self.age(now), self.soft_age(), demand)
+        reuse::reuse(&self.lifetimes(), self.age(now), self.soft_age(), demand)
     }
 
     /// Whether it may stand in for a failed origin (RFC 5861 section 4).
     pub fn usable_on_error(&self, now: Moment, demand: &Demand) -> bool {
-        reuse::usable_on_error(&self.lifetimes, self.age(now), self.soft_age(), demand)
+        reuse::usable_on_error(&self.lifetimes(), self.age(now), self.soft_age(), demand)
     }
 
     /// How long it can be of any use: fresh, within a stale window, or to be validated.
     pub fn useful_for(&self, now: Moment) -> Duration {
-        let l = &self.lifetimes;
-        let window = l.stale_while_revalidate.max(l.stale_if_error).max(VALIDATION_GRACE);
-        l.fresh_for.saturating_add(window).saturating_sub(self.age(now))
+        let window = self.stale_while_revalidate.get().max(self.stale_if_error.get()).max(VALIDATION_GRACE);
+        self.fresh_for.get().saturating_add(window).saturating_sub(self.age(now))
     }
 
     /// Whether no invalidation younger than its fetch matches. Costs one atomic load unless the
@@ -227,7 +237,7 @@ impl Entry {
         if self.checked.load(Ordering::Acquire) == version {
             return true;
         }
-        match table.check(self.provenance.born, &self.subject(url)) {
+        match table.check(self.born, &self.subject(url)) {
             Validity::Purged => return false,
             Validity::SoftPurged { since } => {
                 self.soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);
@@ -240,7 +250,7 @@ impl Entry {
 
     /// What invalidations are matched against.
     pub fn subject<'a>(&'a self, url: &'a str) -> Subject<'a> {
-        let any_query = self.content.headers.contains_key(NO_VARY_SEARCH);
+        let any_query = self.content.fields.has(&NO_VARY_SEARCH);
         Subject { url, route: &self.route, tags: &self.tags, any_query }
     }
 
@@ -261,14 +271,15 @@ impl Entry {
 
     /// Bytes it occupies, overhead and coded forms included.
     pub fn weight(&self) -> usize {
-        let fields = coded::fields_weight(&self.content.headers);
-        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + FIELD_OVERHEAD).sum();
-        size_of::<Self>() + fields + tags + self.content.body.len() + self.forms_weight()
+        let fields = self.content.fields.lines().len();
+        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + TAG_OVERHEAD).sum();
+        size_of::<Self>() + REFERENCE_COUNTS + fields + tags + self.content.body.len() + self.forms_weight()
     }
 
     /// The age at which it turned or turns stale.
     fn stale_from(&self) -> Duration {
-        self.soft_age().map_or(self.lifetimes.fresh_for, |soft| soft.min(self.lifetimes.fresh_for))
+        let fresh_for = self.fresh_for.get();
+        self.soft_age().map_or(fresh_for, |soft| soft.min(fresh_for))
     }
 
     /// Its age when a soft purge hit it.
@@ -278,8 +289,10 @@ impl Entry {
     }
 }
 
-/// What one header field costs beyond its text: map slot and reference count.
-const FIELD_OVERHEAD: usize = 48;
+/// Of the entry itself, and of its body.
+const REFERENCE_COUNTS: usize = 16 + 32;
+/// What one tag costs beyond its text: its handle and its reference counts.
+const TAG_OVERHEAD: usize = 32;
 /// How long a response that nothing allows to serve stale is kept for validation.
 const VALIDATION_GRACE: Duration = Duration::from_hours(1);
 
@@ -293,25 +306,4 @@ pub fn fresh_on_arrival(lifetimes: &Lifetimes, jitter: f64) -> Duration {
 fn jittered(lifetimes: &Lifetimes, jitter: f64) -> Duration {
     let remaining = lifetimes.fresh_for.saturating_sub(lifetimes.initial_age);
     lifetimes.fresh_for.saturating_sub(remaining.mul_f64(jitter.clamp(0.0, 0.9)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stored_fields_are_those_that_came_and_keep_no_read_buffer_alive() {
-        let buffer = Bytes::from([&b"first,second,\xfc"[..], &[b'x'; 8192]].concat());
-        let mut headers = HeaderMap::new();
-        for (name, place) in [("a", 0..5), ("b", 6..12), ("a", 13..14), ("c", 0..0), ("a", 0..5)] {
-            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(place)).unwrap());
-        }
-        headers.get_mut("b").unwrap().set_sensitive(true);
-        let own = detached(&headers);
-        assert_eq!(own, headers);
-        assert_eq!(own.get_all("a").iter().collect::<Vec<_>>(), headers.get_all("a").iter().collect::<Vec<_>>());
-        assert!(own["b"].is_sensitive() && !own["a"].is_sensitive());
-        drop(headers);
-        assert!(buffer.is_unique());
-    }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
-use super::Entry;
+use super::{Entry, Fields};
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::tags::{self, MAX_TAGS};
 use crate::policy::validation;
@@ -84,7 +84,7 @@ impl Parts {
     pub fn new(mut entry: Entry, part: &ContentRange, withheld: Vec<HeaderName>) -> Option<Self> {
         entry.content.status = StatusCode::OK;
         // It will go with other parts, and with the whole.
-        validation::forget_content(&mut entry.content.headers);
+        entry.content.fields = entry.content.fields.select(|name| !validation::is_of_the_content(name));
         let bytes = std::mem::take(&mut entry.content.body);
         if bytes.len() as u64 != part.length() {
             return None;
@@ -154,7 +154,7 @@ impl Parts {
     pub fn can_be_completed(&self) -> bool {
         self.contradicted.is_none()
             && self.missing().is_some()
-            && validation::strong_validator(&self.entry.content.headers).is_some()
+            && validation::strong_validator(&self.entry.content.fields).is_some()
     }
 
     /// These and no others.
@@ -173,12 +173,13 @@ impl Parts {
         if !self.continues(before) {
             return self.alone();
         }
-        let mut headers = validation::updates(&before.entry.content.headers, &self.entry.content.headers);
+        let mut headers =
+            validation::updates(before.entry.content.fields.to_map(), &self.entry.content.fields.to_map());
         for name in &self.withheld {
             headers.remove(name);
         }
-        self.entry.content.headers = headers;
-        let tags = std::mem::take(&mut self.entry.tags).into_vec();
+        self.entry.content.fields = Fields::from_map(&headers);
+        let tags = self.entry.tags.to_vec();
         self.entry.tags = tags::with_earlier(tags, &before.entry.tags, MAX_TAGS).into();
         self.complete = self.complete.or(before.complete);
         let turn = 1 + before.pieces.iter().map(|piece| piece.turn).max().unwrap_or_default();
@@ -207,7 +208,7 @@ impl Parts {
             && before.contradicted.is_none()
             && new.tags.len() + more <= MAX_TAGS
             && new.selecting == old.selecting
-            && validation::same_representation(&new.content.headers, &old.content.headers)
+            && validation::same_representation(&new.content.fields, &old.content.fields)
     }
 
     fn end(&self) -> u64 {

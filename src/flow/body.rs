@@ -9,6 +9,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
 
 use crate::coalesce::{BodyBroken, Reader};
+use crate::entry::Fields;
+use crate::listener::Payload;
 use crate::origin::ResponseBody;
 use crate::reason::OriginFault;
 
@@ -58,6 +60,8 @@ pub struct Body {
     /// Counts bytes as they go out; `None` once a body in memory was counted as a whole.
     sent: Option<IntCounter>,
     record: Option<Box<Record>>,
+    /// Lines of the response's head that were ready when it was put together.
+    lines: Box<[u8]>,
 }
 
 impl Body {
@@ -94,7 +98,7 @@ impl Body {
     }
 
     fn from_source(source: Source) -> Self {
-        Self { source, sent: None, record: None }
+        Self { source, sent: None, record: None, lines: Box::default() }
     }
 
     /// Counts the bytes of the body: at once where they are in memory, else as they go out.
@@ -107,10 +111,22 @@ impl Body {
         self
     }
 
+    /// The body of a response that has these fields, besides its own.
+    pub(super) fn behind(mut self, fields: &Fields) -> Self {
+        self.lines = fields.lines().into();
+        self
+    }
+
     /// Attaches what is logged when the body ends or is dropped.
     pub(super) fn recorded(mut self, record: Option<Record>) -> Self {
         self.record = record.map(Box::new);
         self
+    }
+}
+
+impl Payload for Body {
+    fn lines(&self) -> &[u8] {
+        &self.lines
     }
 }
 

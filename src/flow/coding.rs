@@ -12,9 +12,10 @@ use http_body::Body as _;
 use smallvec::SmallVec;
 
 use crate::config::CachePolicy;
-use crate::entry::{Coded, Entry, coder};
+use crate::entry::{Coded, Entry, Fields, coder};
 use crate::key::Key;
 use crate::policy::coding::{self, Accepted, Codable, Coding, Compress};
+use crate::policy::fields::ByName;
 use crate::policy::vary::{Selecting, Vary};
 
 use super::Proxy;
@@ -31,7 +32,7 @@ pub(super) enum Form<'a> {
     /// In a coding.
     Coded(Coding, &'a Coded),
     /// In a coding, which the client has: the fields of that form.
-    Held(Box<HeaderMap>),
+    Held(Box<Fields>),
 }
 
 /// What selects a response. On a route that codes, one without coding serves every client, so `Accept-Encoding` selects
@@ -49,7 +50,7 @@ pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Fo
     let codable = entry.codable().filter(|_| compress.covers(content.body.len() as u64));
     let Some(codable) = codable else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
-    if let Some(form) = held(request, content.status, &accepted, codable, &content.headers) {
+    if let Some(form) = held(request, content.status, &accepted, codable, &content.fields) {
         return form;
     }
     match wanted(request, &accepted, compress) {
@@ -66,19 +67,19 @@ pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Fo
 pub(super) fn arriving<'a>(request: &Parts, route: &Route, head: &Head) -> Form<'a> {
     let Some(compress) = route.compress() else { return Form::Sole };
     if let Some(announced) = &head.part {
-        return part(route, &head.headers, announced.complete);
+        return part(route, &head.fields, announced.complete);
     }
     let covered = head.length.is_none_or(|length| compress.covers(length));
-    let Some(codable) = coding::codable(head.status, &head.headers).filter(|_| covered) else { return Form::Sole };
+    let Some(codable) = coding::codable(head.status, &head.fields).filter(|_| covered) else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
-    held(request, head.status, &accepted, codable, &head.headers).unwrap_or(Form::Plain(codable, None))
+    held(request, head.status, &accepted, codable, &head.fields).unwrap_or(Form::Plain(codable, None))
 }
 
 /// The form of a part that is not cut from a whole: there is one alone, but the whole may have others, and RFC 9110
 /// section 15.3.7 has a 206 vary on what the 200 would vary on.
-pub(super) fn part<'a>(route: &Route, headers: &HeaderMap, complete: Option<u64>) -> Form<'a> {
+pub(super) fn part<'a>(route: &Route, fields: &Fields, complete: Option<u64>) -> Form<'a> {
     let covered = route.compress().is_some_and(|compress| complete.is_none_or(|length| compress.covers(length)));
-    let codable = if covered { coding::codable(StatusCode::OK, headers) } else { None };
+    let codable = if covered { coding::codable(StatusCode::OK, fields) } else { None };
     codable.map_or(Form::Sole, |codable| Form::Plain(codable, None))
 }
 
@@ -89,14 +90,15 @@ fn held<'a>(
     status: StatusCode,
     accepted: &Accepted,
     codable: Codable,
-    stored: &HeaderMap,
+    stored: &Fields,
 ) -> Option<Form<'a>> {
     if !status.is_success() {
         return None;
     }
-    let (_, coding) = coding::held(&request.headers, stored.get(ETAG)?, accepted)?;
+    let (_, coding) = coding::held(&request.headers, stored.first(&ETAG)?, accepted)?;
     let Some(coding) = coding else { return Some(Form::Plain(codable, None)) };
-    Some(Form::Held(Box::new(coding::coded_fields(stored, coding, codable))))
+    let fields = coding::coded_fields(stored.to_map(), coding, codable);
+    Some(Form::Held(Box::new(Fields::from_map(&fields))))
 }
 
 /// The origin has answered the client's own condition with 304. If that named a coded form, the answer does as well.
@@ -105,7 +107,7 @@ pub(super) fn name_as_held(request: &Parts, route: &Route, response: &mut Respon
         return;
     }
     let accepted = Accepted::of(&request.headers);
-    let tag = response.headers().get(ETAG).and_then(|tag| coding::held(&request.headers, tag, &accepted));
+    let tag = response.headers().first(&ETAG).and_then(|tag| coding::held(&request.headers, tag, &accepted));
     if let Some((tag, Some(_))) = tag {
         response.headers_mut().insert(ETAG, tag);
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{HeaderMap, IF_RANGE, RANGE};
+use http::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use http_body_util::BodyExt;
 
 use crate::coalesce::BodyLimits;
-use crate::entry::{self, Entry, Parts};
+use crate::entry::{self, Entry, Fields, Parts};
 use crate::origin::ResponseBody;
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::storability::{ResponseVerdict, Storable};
@@ -59,12 +59,14 @@ impl Fetch {
         }
         let Some((parts, missing)) = self.to_complete() else { return request };
         // RFC 9110 section 13.1.5: the rest of this representation, or all of another one.
-        if let Some(validator) = validation::strong_validator(&parts.entry().content().headers) {
+        if let Some(Ok(validator)) =
+            validation::strong_validator(&parts.entry().content().fields).map(HeaderValue::from_bytes)
+        {
             let to_the_end = parts.complete() == Some(missing.end);
             let last = missing.end.saturating_sub(1);
             let spec = if to_the_end { RangeSpec::From(missing.start) } else { RangeSpec::FromTo(missing.start, last) };
             request.headers.insert(RANGE, spec.to_value());
-            request.headers.insert(IF_RANGE, validator.clone());
+            request.headers.insert(IF_RANGE, validator);
         }
         request
     }
@@ -78,7 +80,7 @@ impl Fetch {
         if let Some((parts, _)) = self.to_confirm() {
             let entry = parts.entry();
             let confirmed = || {
-                validation::confirms(&entry.content().headers, headers)
+                validation::confirms(&entry.content().fields, headers)
                     && entry.is_valid(self.key.url(), self.proxy.log.table())
             };
             return match status {
@@ -101,14 +103,14 @@ impl Fetch {
     fn rest(&self, parts: &Arc<Parts>, missing: Range<u64>, arrived: &Arrived) -> Option<Met> {
         let (entry, newer) = (parts.entry(), arrived.response.headers());
         let part = ContentRange::of(newer)?;
-        let stored = &entry.content().headers;
+        let stored = &entry.content().fields;
         let fits = part == ContentRange { range: missing, complete: parts.complete() }
             && validation::same_representation(stored, newer)
             && entry.is_valid(self.key.url(), self.proxy.log.table());
         if !fits {
             return None;
         }
-        let headers = validation::updates(stored, newer);
+        let headers = validation::updates(stored.to_map(), newer);
         match self.verdict(StatusCode::OK, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable)
                 if self.selecting(&storable, &headers) == *entry.selecting()
@@ -139,7 +141,7 @@ impl Fetch {
         let cookies = fields::prepare_stored(&mut headers, &storable);
         let head = Arc::new(Head {
             status: StatusCode::OK,
-            headers,
+            fields: Fields::from_map(&headers),
             cookies,
             length: Some(complete),
             part: None,

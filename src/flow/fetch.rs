@@ -138,7 +138,7 @@ impl Fetch {
             && self.request.can_validate()
             && let Some(stored) = &self.stored
         {
-            if validation::confirms(&stored.content().headers, arrived.response.headers()) {
+            if validation::confirms(&stored.content().fields, arrived.response.headers()) {
                 return Box::pin(self.confirm(leader, client, stored, arrived)).await;
             }
             // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
@@ -333,7 +333,7 @@ impl Fetch {
     pub(super) fn mark_too_large(&self, newer: Option<&HeaderMap>) {
         let now = self.proxy.clock.now();
         self.proxy.l1.retain(&self.key, now, |entry| {
-            let same = |newer| validation::same_representation(&entry.content().headers, newer);
+            let same = |newer| validation::same_representation(&entry.content().fields, newer);
             !entry.selecting().matches(&self.selecting_from) || newer.is_some_and(same)
         });
         self.proxy.l1.mark_too_large(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);

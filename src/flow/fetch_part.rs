@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderValue};
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE};
 use tokio::sync::oneshot;
 
 use crate::coalesce::BodyLimits;
 use crate::entry::{Parts, Provenance};
 use crate::l1::Stored;
+use crate::policy::fields::ByName;
 use crate::policy::ranges::{Carried, ContentRange, RangeSpec};
 use crate::policy::request::Demand;
 use crate::policy::storability::{ResponseVerdict, Storable};
@@ -186,12 +187,12 @@ impl Fetch {
 
 /// What has arrived of a response that broke off, if it is of use as a part.
 fn beginning(filling: &Filling, head: &Head, partial: bool) -> Option<(ContentRange, Bytes)> {
-    let ranges = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"bytes");
+    let ranges = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"bytes");
     // One that announced more than it meant to send is no part to go on from.
     let contradicted = head.part.as_ref().is_some_and(|part| head.length != Some(part.length()));
-    let serves_ranges = partial || head.headers.get(ACCEPT_RANGES).is_some_and(ranges);
+    let serves_ranges = partial || head.fields.first(&ACCEPT_RANGES).is_some_and(ranges);
     let of_the_whole = partial || head.status == StatusCode::OK;
-    if contradicted || !(serves_ranges && of_the_whole && validation::strong_validator(&head.headers).is_some()) {
+    if contradicted || !(serves_ranges && of_the_whole && validation::strong_validator(&head.fields).is_some()) {
         return None;
     }
     let bytes = filling.so_far()?;

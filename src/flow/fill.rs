@@ -10,6 +10,7 @@ use crate::coalesce::{Follower, Joined, Outcome as Seen};
 use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
+use crate::policy::fields::ByName;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
 use crate::policy::search::NO_VARY_SEARCH;
@@ -182,7 +183,7 @@ impl Proxy {
     /// Whether something that a fetch brings was purged after it began and before `arrived`.
     pub(super) fn is_doomed(&self, (born, arrived): (Seq, Seq), key: &Key, route: &Route, head: Option<&Head>) -> bool {
         let tags = head.map_or(&[][..], |head| &head.tags);
-        let any_query = head.is_some_and(|head| head.headers.contains_key(NO_VARY_SEARCH));
+        let any_query = head.is_some_and(|head| head.fields.has(&NO_VARY_SEARCH));
         let subject = Subject { url: key.url(), route: &route.name, tags, any_query };
         self.log.table().matched_between(born, arrived, &subject)
     }

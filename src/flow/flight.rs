@@ -9,7 +9,7 @@ use http::header::{HeaderMap, HeaderValue};
 use crate::bus::Seq;
 use crate::clock::Moment;
 use crate::coalesce;
-use crate::entry::Entry;
+use crate::entry::{Entry, Fields};
 use crate::key::Key;
 use crate::policy::ranges::ContentRange;
 use crate::policy::tags::Tag;
@@ -42,7 +42,7 @@ pub(super) type Leader = coalesce::Leader<FlightKey, Seq, Arc<Head>, Failure>;
 pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Fields as sent to clients, without `Age`.
-    pub(super) headers: HeaderMap,
+    pub(super) fields: Fields,
     /// `Set-Cookie`, for the client whose request was sent and nobody else.
     pub(super) cookies: Vec<HeaderValue>,
     /// `Content-Length`, where the origin gave it.

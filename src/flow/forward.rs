@@ -123,7 +123,7 @@ impl OriginHead {
 
     /// Asks the origin to confirm `stored` rather than send it again (RFC 9111 section 4.3.1).
     pub(super) fn validating(mut self, stored: &Entry) -> Self {
-        if let Some(conditions) = validation::conditional_fields(&stored.content().headers) {
+        if let Some(conditions) = validation::conditional_fields(&stored.content().fields) {
             self.headers.extend(conditions);
         }
         self

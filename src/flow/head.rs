@@ -8,8 +8,9 @@ use http::{Method, Response, StatusCode};
 use crate::bus::Seq;
 use crate::clock::Moment;
 use crate::config::CachePolicy;
-use crate::entry::{Content, Entry, Parts, Provenance};
+use crate::entry::{Content, Entry, Fields, Parts, Provenance};
 use crate::key::{self, Key, MethodClass};
+use crate::policy::fields::ByName;
 use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
 use crate::policy::vary::Vary;
 use crate::policy::{fields, tags, validation};
@@ -51,7 +52,7 @@ impl Proxy {
         let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
         let varies_anew = |entry: &Entry| varies_anew(policy, entry, &visit.parts.headers, response.headers());
         let differs = |parts: &Arc<Parts>| {
-            let stored = &parts.entry().content().headers;
+            let stored = &parts.entry().content().fields;
             varies_anew(parts.entry())
                 || parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
         };
@@ -63,12 +64,12 @@ impl Proxy {
         let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
         let content = stored.content();
         // Where we code, the client's own codings are no business of the stored form.
-        let coded = |fields: &HeaderMap| fields.contains_key(CONTENT_ENCODING);
-        let in_another_form = policy.compress.is_some() && coded(response.headers()) != coded(&content.headers);
+        let coded = (response.headers().has(&CONTENT_ENCODING), content.fields.has(&CONTENT_ENCODING));
+        let in_another_form = policy.compress.is_some() && coded.0 != coded.1;
         if content.status != StatusCode::OK || in_another_form {
             return;
         }
-        let agrees = validation::head_agrees(&content.headers, content.body.len() as u64, response.headers());
+        let agrees = validation::head_agrees(&content.fields, content.body.len() as u64, response.headers());
         if !agrees || varies_anew(stored) {
             stored.go_stale(self.clock.now());
             return;
@@ -88,7 +89,7 @@ impl Proxy {
         shown: &HeaderMap,
     ) -> Option<Entry> {
         let now = self.clock.now();
-        let mut headers = validation::updates(&stored.content().headers, shown);
+        let mut headers = validation::updates(stored.content().fields.to_map(), shown);
         let fetch_time = now.since(asked);
         let exchange = Exchange {
             method: &Method::GET,
@@ -104,7 +105,8 @@ impl Proxy {
         fields::prepare_stored(&mut headers, &storable);
         let vary = storable.vary.clone().and(stored.selecting());
         let selecting = coding::selecting(policy, &vary, &headers, &visit.parts.headers);
-        let content = Content { status: StatusCode::OK, headers, body: stored.content().body.clone() };
+        let fields = Fields::from_map(&headers);
+        let content = Content { status: StatusCode::OK, fields, body: stored.content().body.clone() };
         let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
         let entry = Entry::new(storable, content, selecting, tags, stored.route().into(), provenance);
         entry.inherit_forms(stored);
@@ -115,7 +117,7 @@ impl Proxy {
 /// Whether a HEAD shows a selecting field that was not known when `stored` was: what its own client had there was not
 /// noted, and what the HEAD had there is another matter.
 fn varies_anew(policy: &CachePolicy, stored: &Entry, request: &HeaderMap, shown: &HeaderMap) -> bool {
-    let headers = validation::updates(&stored.content().headers, shown);
+    let headers = validation::updates(stored.content().fields.to_map(), shown);
     let selecting = coding::selecting(policy, &Vary::of(&headers), &headers, request);
     selecting.names().iter().any(|name| !stored.selecting().names().contains(name))
 }

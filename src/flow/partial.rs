@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
+use crate::entry::Fields;
+use crate::policy::fields::ByName;
 use crate::policy::ranges::{self, ContentRange, RangeRequest};
 use crate::policy::validation;
 
 use super::body::Body;
-use super::respond::{Bulk, Representation, range_not_satisfiable};
+use super::respond::{self, Bulk, Representation, range_not_satisfiable};
 
 /// What a client asked for, where it is not the whole.
 pub(super) enum Part {
@@ -26,7 +28,7 @@ pub(super) fn requested(request: &Parts, shown: &Representation<'_>) -> Option<P
     if shown.status != StatusCode::OK || !request.headers.contains_key(RANGE) {
         return None;
     }
-    if !validation::if_range_holds(&request.headers, shown.headers) {
+    if !validation::if_range_holds(&request.headers, shown.fields) {
         return None;
     }
     let length = shown.body.length()?;
@@ -41,7 +43,7 @@ pub(super) fn requested(request: &Parts, shown: &Representation<'_>) -> Option<P
 }
 
 /// Answers with a part of the representation.
-pub(super) fn respond(part: Part, shown: Representation<'_>) -> Response<Body> {
+pub(super) fn answer(part: Part, shown: Representation<'_>) -> Response<Body> {
     match part {
         Part::Unsatisfiable(length) => range_not_satisfiable(length),
         Part::One(range, length) => one(&range, length, shown),
@@ -54,16 +56,17 @@ fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<B
         Bulk::Whole(bytes) => Body::full(cut(&bytes, range)),
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
-    let mut response = given(shown.headers, &ContentRange { range: range.clone(), complete: Some(length) }, body);
-    validation::forget_content(response.headers_mut());
-    response
+    let part = ContentRange { range: range.clone(), complete: Some(length) };
+    given(&of_a_part(shown.fields), &part, body)
 }
 
 /// A `multipart/byteranges` body (RFC 9110 section 14.6).
 fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response<Body> {
-    let Bulk::Whole(bytes) = shown.body else { return partial(shown.headers, Body::empty()) };
+    let Bulk::Whole(bytes) = shown.body else {
+        return respond::of(StatusCode::PARTIAL_CONTENT, shown.fields, Body::empty());
+    };
     let boundary = format!("millpond-{:016x}", rand::random::<u64>());
-    let content_type = shown.headers.get(CONTENT_TYPE);
+    let content_type = shown.fields.first(&CONTENT_TYPE);
     let mut pieces = VecDeque::with_capacity(2 * list.len() + 1);
     for range in list {
         let head = ranges::multipart_part_head(&boundary, content_type, range, length);
@@ -71,8 +74,8 @@ fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response
         pieces.push_back(cut(&bytes, range));
     }
     pieces.push_back(Bytes::from(format!("\r\n--{boundary}--\r\n")));
-    let mut response = partial(shown.headers, Body::pieces(pieces));
-    validation::forget_content(response.headers_mut());
+    let fields = of_a_part(shown.fields).select(|name| name != CONTENT_TYPE);
+    let mut response = respond::of(StatusCode::PARTIAL_CONTENT, &fields, Body::pieces(pieces));
     if let Ok(value) = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")) {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }
@@ -80,18 +83,15 @@ fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response
 }
 
 /// A part that is there by itself.
-pub(super) fn given(headers: &HeaderMap, part: &ContentRange, body: Body) -> Response<Body> {
-    let mut response = partial(headers, body);
+pub(super) fn given(fields: &Fields, part: &ContentRange, body: Body) -> Response<Body> {
+    let mut response = respond::of(StatusCode::PARTIAL_CONTENT, fields, body);
     response.headers_mut().insert(CONTENT_RANGE, part.to_value());
     response
 }
 
-fn partial(stored: &HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    *response.headers_mut() = stored.clone();
-    response.headers_mut().remove(CONTENT_LENGTH);
-    response
+/// The fields of a whole without those that speak of its very bytes.
+fn of_a_part(whole: &Fields) -> Fields {
+    whole.select(|name| !validation::is_of_the_content(name))
 }
 
 /// A slice of a body; the bounds were checked against its length.

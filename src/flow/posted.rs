@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::header::CONTENT_ENCODING;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::bus::{Seq, Subject};
 use crate::clock::Moment;
 use crate::config::CachePolicy;
-use crate::entry::{Content, Entry, Provenance};
+use crate::entry::{Content, Entry, Fields, Provenance};
 use crate::key::{self, Key, MethodClass};
 use crate::origin::ResponseBody;
 use crate::policy::posted::judge_posted;
@@ -44,7 +44,7 @@ pub(super) struct Fill {
     posted: Posted,
     storable: Storable,
     status: StatusCode,
-    headers: HeaderMap,
+    fields: Fields,
     selecting: Selecting,
     tags: Vec<Tag>,
     received: Moment,
@@ -115,7 +115,16 @@ impl Posted {
         respond::add_via(&mut headers);
         let selecting = coding::selecting(&self.policy, &storable.vary, &headers, &visit.parts.headers);
         let status = response.status();
-        Some(Fill { posted: self, storable, status, headers, selecting, tags, received, valid_at })
+        Some(Fill {
+            posted: self,
+            storable,
+            status,
+            fields: Fields::from_map(&headers),
+            selecting,
+            tags,
+            received,
+            valid_at,
+        })
     }
 }
 
@@ -133,7 +142,7 @@ impl Fill {
         let Some(bytes) = body.read_whole(most).await else { return };
         let jitter = policy.jitter * rand::random::<f64>();
         let provenance = Provenance { born, received: self.received, fetch_time: self.received.since(asked), jitter };
-        let content = Content { status: self.status, headers: self.headers, body: bytes };
+        let content = Content { status: self.status, fields: self.fields, body: bytes };
         let name = Arc::clone(&route.name);
         let entry = Entry::new(self.storable, content, self.selecting, self.tags, name, provenance);
         let _ = proxy.keep(&key, &Arc::new(entry));

@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SET_COOKIE, VIA,
 };
 use http::{Method, Response, StatusCode};
 
 use crate::coalesce::Reader;
-use crate::entry::Entry;
+use crate::entry::{Entry, Fields};
 use crate::listener::Fault;
 use crate::origin::ResponseBody;
+use crate::policy::fields::ByName;
 use crate::policy::ranges::ContentRange;
 use crate::policy::validation::{self, Precondition};
 use crate::policy::{coding, storability};
@@ -39,7 +40,7 @@ const INTERNAL_RESPONSE: HeaderValue = HeaderValue::from_static("Millpond; error
 /// A representation as the client's conditions and ranges see it.
 pub(super) struct Representation<'a> {
     pub(super) status: StatusCode,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) fields: &'a Fields,
     pub(super) age: Duration,
     pub(super) body: Bulk,
 }
@@ -78,12 +79,12 @@ pub(super) fn stored(
     status: HeaderValue,
 ) -> Response<Body> {
     let content = entry.content();
-    let (headers, body) = match form {
-        Form::Coded(_, coded) => (&coded.headers, &coded.body),
-        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.headers, &content.body),
+    let (fields, body) = match form {
+        Form::Coded(_, coded) => (&coded.fields, &coded.body),
+        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.fields, &content.body),
     };
     let body = Bulk::Whole(body.clone());
-    represent(visit, form, Representation { status: content.status, headers, age, body }, status)
+    represent(visit, form, Representation { status: content.status, fields, age, body }, status)
 }
 
 /// Answers from a fetch that is under way.
@@ -97,22 +98,22 @@ pub(super) fn arriving(
 ) -> Response<Body> {
     if let Some(part) = &head.part {
         let body = Body::shared(reader, 0, head.length);
-        return slice(visit, form, Slice { headers: &head.headers, age, part, body }, status);
+        return slice(visit, form, Slice { fields: &head.fields, age, part, body }, status);
     }
     let body = Bulk::Arriving(reader, head.length);
-    represent(visit, form, Representation { status: head.status, headers: &head.headers, age, body }, status)
+    represent(visit, form, Representation { status: head.status, fields: &head.fields, age, body }, status)
 }
 
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
 fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
     let age = shown.age;
-    let headers = if let Form::Held(fields) = form { fields } else { shown.headers };
-    let mut response = match precondition(visit, shown.status, headers) {
-        Precondition::NotModified => not_modified(headers),
+    let fields = if let Form::Held(fields) = form { fields } else { shown.fields };
+    let mut response = match precondition(visit, shown.status, fields) {
+        Precondition::NotModified => not_modified(fields),
         Precondition::Proceed if visit.parts.method == Method::HEAD => head_only(&shown),
         Precondition::Proceed if matches!(form, Form::Coded(..)) => whole(shown),
         Precondition::Proceed => match partial::requested(&visit.parts, &shown) {
-            Some(part) => partial::respond(part, shown),
+            Some(part) => partial::answer(part, shown),
             None => whole(shown),
         },
     };
@@ -128,7 +129,7 @@ fn say_so(form: &Form<'_>, response: &mut Response<Body>) {
 }
 
 /// What the client's conditions mean for these fields.
-fn precondition(visit: &Visit, status: StatusCode, shown: &HeaderMap) -> Precondition {
+fn precondition(visit: &Visit, status: StatusCode, shown: &impl ByName) -> Precondition {
     let now = visit.arrived.unwrap_or(SystemTime::UNIX_EPOCH);
     validation::evaluate_conditional(&visit.parts.headers, status, shown, now)
 }
@@ -143,7 +144,7 @@ fn signed(mut response: Response<Body>, age: Duration, cache_status: HeaderValue
 /// A part of a representation that is not there as a whole.
 pub(super) struct Slice<'a> {
     /// Fields of the whole.
-    pub(super) headers: &'a HeaderMap,
+    pub(super) fields: &'a Fields,
     pub(super) age: Duration,
     pub(super) part: &'a ContentRange,
     pub(super) body: Body,
@@ -151,36 +152,42 @@ pub(super) struct Slice<'a> {
 
 /// Answers with a part, which is what the request asks for, unless the client has the whole.
 pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
-    let Slice { headers, age, part, body } = shown;
-    let mut response = match precondition(visit, StatusCode::OK, headers) {
-        Precondition::NotModified => not_modified(headers),
-        Precondition::Proceed => partial::given(headers, part, body),
+    let Slice { fields, age, part, body } = shown;
+    let mut response = match precondition(visit, StatusCode::OK, fields) {
+        Precondition::NotModified => not_modified(fields),
+        Precondition::Proceed => partial::given(fields, part, body),
     };
     say_so(form, &mut response);
     signed(response, age, cache_status)
 }
 
 fn whole(shown: Representation<'_>) -> Response<Body> {
-    let mut response = Response::new(shown.body.into_body());
-    *response.status_mut() = shown.status;
-    *response.headers_mut() = shown.headers.clone();
-    response
+    of(shown.status, shown.fields, shown.body.into_body())
 }
 
 fn head_only(shown: &Representation<'_>) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = shown.status;
-    *response.headers_mut() = shown.headers.clone();
+    let mut response = of(shown.status, shown.fields, Body::empty());
     if let Some(length) = shown.body.length() {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     response
 }
 
-fn not_modified(stored: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    *response.headers_mut() = validation::not_modified_fields(stored);
+fn not_modified(stored: &Fields) -> Response<Body> {
+    of(StatusCode::NOT_MODIFIED, &of_not_modified(stored), Body::empty())
+}
+
+/// The fields of a response that its 304 has as well.
+fn of_not_modified(whole: &Fields) -> Fields {
+    let tagged = whole.has(&ETAG);
+    whole.select(|name| validation::is_for_not_modified(name, tagged))
+}
+
+/// A response with these fields. They are written as they are stored; what is added to the response
+/// itself stands behind them, and does not replace them.
+pub(super) fn of(status: StatusCode, fields: &Fields, body: Body) -> Response<Body> {
+    let mut response = Response::new(body.behind(fields));
+    *response.status_mut() = status;
     response
 }
 
@@ -201,8 +208,15 @@ pub(super) fn direct(visit: &Visit, origin: Response<ResponseBody>, status: Cach
     let unchanged = parts.status == StatusCode::OK
         && visit.parts.method.is_safe()
         && precondition(visit, parts.status, &parts.headers) == Precondition::NotModified;
-    let mut response =
-        if unchanged { not_modified(&parts.headers) } else { Response::from_parts(parts, Body::origin(body)) };
+    let mut response = if unchanged {
+        // Of these nobody has seen to it that they have a date.
+        let fields = of_not_modified(&Fields::from_map(&parts.headers)).to_map();
+        let mut response = Response::new(Body::empty());
+        (*response.status_mut(), *response.headers_mut()) = (StatusCode::NOT_MODIFIED, fields);
+        response
+    } else {
+        Response::from_parts(parts, Body::origin(body))
+    };
     response.headers_mut().append(VIA, OUR_VIA);
     response.headers_mut().append(CACHE_STATUS, status.value());
     response

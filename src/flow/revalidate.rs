@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::entry::{self, Entry, Provenance};
+use crate::entry::{self, Entry, Fields, Provenance};
 use crate::policy::storability::{ResponseVerdict, Storable};
 use crate::policy::vary::Vary;
 use crate::policy::{fields, validation};
@@ -67,7 +67,7 @@ impl Fetch {
         arrived: &Arrived,
         provenance: &Provenance,
     ) -> Option<(Head, Result<Storable, Reason>)> {
-        let mut headers = validation::updates(&stored.content().headers, arrived.response.headers());
+        let mut headers = validation::updates(stored.content().fields.to_map(), arrived.response.headers());
         let judged = match self.verdict(status, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable) => Ok(storable),
             ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => Err(reason),
@@ -85,7 +85,7 @@ impl Fetch {
         let lifetimes = judged.as_ref().ok().map(|storable| &storable.lifetimes);
         let head = Head {
             status,
-            headers,
+            fields: Fields::from_map(&headers),
             cookies,
             length: None,
             part: None,

@@ -42,7 +42,7 @@ impl Proxy {
                 return None;
             };
             // What stands there now may be another response than the one that led here.
-            (Variance::of(&entry.content().headers) == Some(variance)).then_some((key, found))
+            (Variance::of(&entry.content().fields) == Some(variance)).then_some((key, found))
         })
     }
 }
@@ -51,7 +51,7 @@ impl Fetch {
     /// Notes where `entry` stands, if it is good for other queries.
     pub(super) fn learn(&self, key: &Key, entry: &Arc<Entry>) {
         if self.policy.key.no_vary_search
-            && let Some(variance) = Variance::of(&entry.content().headers)
+            && let Some(variance) = Variance::of(&entry.content().fields)
         {
             self.proxy.l1.learn(key, &variance);
         }

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::coalesce::{BodyLimits, Pushed};
-use crate::entry::{self, Content, Entry, Provenance};
+use crate::entry::{self, Content, Entry, Fields, Provenance};
 use crate::key::Key;
 use crate::l1::Stored;
 use crate::origin::ResponseBody;
@@ -66,7 +66,7 @@ impl Fetch {
     }
 
     pub(super) fn entry(&self, storable: Storable, head: &Head, body: Bytes, provenance: Provenance) -> Entry {
-        let content = Content { status: head.status, headers: head.headers.clone(), body };
+        let content = Content { status: head.status, fields: head.fields.clone(), body };
         let name = Arc::clone(&self.route.name);
         Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), name, provenance)
     }
@@ -85,7 +85,7 @@ impl Fetch {
         let selecting = self.selecting(storable, &parts.headers);
         Head {
             status: parts.status,
-            headers: std::mem::take(&mut parts.headers),
+            fields: Fields::from_map(&parts.headers),
             cookies,
             length: body.size_hint().exact(),
             part: None,
@@ -189,7 +189,7 @@ impl Fetch {
         let content = entry.content();
         let head = Head {
             status: content.status,
-            headers: content.headers.clone(),
+            fields: content.fields.clone(),
             cookies: Vec::new(),
             length: Some(content.body.len() as u64),
             part: None,
@@ -221,7 +221,7 @@ impl Fetch {
         parts.headers.remove(TRAILER);
         let head = Head {
             status: parts.status,
-            headers: parts.headers,
+            fields: Fields::from_map(&parts.headers),
             cookies,
             length: body.size_hint().exact(),
             part: None,

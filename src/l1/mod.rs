@@ -22,9 +22,10 @@ use crate::telemetry::metrics::L1Metrics;
 use search::Searches;
 pub use slot::Slot;
 
-/// What one key costs beyond its own text and its slot: moka's node with its places in two queues and
-/// the timer wheel, the hash table's share, and the reference counts.
-const SLOT_OVERHEAD: usize = 256;
+/// What one key costs beyond its own text and its slot, in the allocator's size classes: moka's two halves of an entry (64
+/// and 48 bytes), its places in the queue, the timer wheel and the table of both (32, 48 and 48), the share of the hash
+/// table (30), and the reference counts of the key (48).
+const SLOT_OVERHEAD: usize = 320;
 
 /// Bounds of L1.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,7 @@ pub enum Stored {
 
 /// The in-process tier: all variants of a URL under one key, weighed in bytes.
 pub struct L1 {
-    cache: Cache<Key, Arc<Slot>, ahash::RandomState>,
+    cache: Cache<Key, Slot, ahash::RandomState>,
     searches: Searches,
     bounds: Bounds,
 }
@@ -63,8 +64,8 @@ impl L1 {
         let cache = Cache::builder()
             .name("l1")
             .max_capacity(bounds.max_bytes)
-            .weigher(move |key: &Key, slot: &Arc<Slot>| {
-                let weight = slot.weight() + 2 * key.as_bytes().len() + SLOT_OVERHEAD;
+            .weigher(move |key: &Key, slot: &Slot| {
+                let weight = slot.weight() + key.as_bytes().len() + SLOT_OVERHEAD;
                 u32::try_from((weight as u64).max(least)).unwrap_or(u32::MAX)
             })
             .expire_after(slot::Usefulness)
@@ -88,7 +89,7 @@ impl L1 {
     }
 
     /// Everything stored under a key, compared byte by byte.
-    pub fn find(&self, key: &[u8]) -> Option<Arc<Slot>> {
+    pub fn find(&self, key: &[u8]) -> Option<Slot> {
         self.cache.get(key)
     }
 
@@ -97,8 +98,8 @@ impl L1 {
         let mut verdict = Stored::Kept;
         self.cache.entry_by_ref(key).and_compute_with(|old| {
             let old = old.map(moka::Entry::into_value);
-            match Slot::with(old.as_deref(), entry, self.bounds.max_variants, now) {
-                Some(slot) => Op::Put(Arc::new(slot)),
+            match Slot::with(old.as_ref(), entry, self.bounds.max_variants, now) {
+                Some(slot) => Op::Put(slot),
                 None => {
                     verdict = Stored::TooManyVariants;
                     Op::Nop
@@ -122,8 +123,8 @@ impl L1 {
         let mut verdict = Stored::Kept;
         self.cache.entry_by_ref(key).and_compute_with(|old| {
             let old = old.map(moka::Entry::into_value);
-            match Slot::with_part(old.as_deref(), part, &terms, now) {
-                Some(slot) => Op::Put(Arc::new(slot)),
+            match Slot::with_part(old.as_ref(), part, &terms, now) {
+                Some(slot) => Op::Put(slot),
                 None => {
                     verdict = Stored::TooManyVariants;
                     Op::Nop
@@ -146,7 +147,7 @@ impl L1 {
     fn mark(&self, key: &Key, marker: slot::Marker, now: Moment) {
         self.cache.entry_by_ref(key).and_compute_with(|old| {
             let old = old.map(moka::Entry::into_value);
-            Op::Put(Arc::new(Slot::marked(old.as_deref(), marker, now)))
+            Op::Put(Slot::marked(old.as_ref(), marker, now))
         });
     }
 
@@ -163,7 +164,7 @@ impl L1 {
             }
             entry.attach(coding, body);
             attached = true;
-            Op::Put(Arc::new(slot.renewed(now)))
+            Op::Put(slot.renewed(now))
         });
         attached
     }
@@ -173,7 +174,7 @@ impl L1 {
         let result = self.cache.entry_by_ref(key).and_compute_with(|old| {
             let Some(old) = old.map(moka::Entry::into_value) else { return Op::Nop };
             match old.retain(&keep, now) {
-                Some(slot) => Op::Put(Arc::new(slot)),
+                Some(slot) => Op::Put(slot),
                 None => Op::Remove,
             }
         });
@@ -208,18 +209,12 @@ impl L1 {
     }
 }
 
-impl moka::Expiry<Key, Arc<Slot>> for slot::Usefulness {
-    fn expire_after_create(&self, _key: &Key, slot: &Arc<Slot>, _now: Instant) -> Option<Duration> {
+impl moka::Expiry<Key, Slot> for slot::Usefulness {
+    fn expire_after_create(&self, _key: &Key, slot: &Slot, _now: Instant) -> Option<Duration> {
         Some(slot.useful_for())
     }
 
-    fn expire_after_update(
-        &self,
-        _key: &Key,
-        slot: &Arc<Slot>,
-        _now: Instant,
-        _left: Option<Duration>,
-    ) -> Option<Duration> {
+    fn expire_after_update(&self, _key: &Key, slot: &Slot, _now: Instant, _left: Option<Duration>) -> Option<Duration> {
         Some(slot.useful_for())
     }
 }

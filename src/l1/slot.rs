@@ -16,16 +16,33 @@ use crate::policy::vary::Selecting;
 /// Tells moka when a slot has become useless; freshness itself is judged on every hit.
 pub(super) struct Usefulness;
 
-/// What is stored under one key. Slots are replaced, never changed.
-#[derive(Debug)]
+/// What is stored under one key, and for how long from its making that can be of use. Slots are replaced, never changed.
+#[derive(Clone, Debug)]
 pub struct Slot {
+    held: Held,
+    useful_for: Seconds,
+}
+
+/// Most keys have one response and nothing else: for that a slot takes no memory besides moka's.
+#[derive(Clone, Debug)]
+enum Held {
+    One(Arc<Entry>),
+    Several(Arc<Several>),
+}
+
+#[derive(Debug)]
+struct Several {
     /// The most recent first.
-    variants: SmallVec<[Arc<Entry>; 1]>,
+    variants: Variants,
     /// Parts of variants that are not stored as a whole.
     parts: Vec<Arc<Parts>>,
     marker: Option<Marker>,
-    useful_for: Duration,
 }
+
+type Variants = SmallVec<[Arc<Entry>; 1]>;
+
+/// Whole seconds, rounded up.
+type Seconds = u32;
 
 /// Why the URL is not worth waiting for.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +66,7 @@ impl Slot {
     /// that would be more than `max_variants`.
     pub(super) fn with(old: Option<&Self>, entry: &Arc<Entry>, max_variants: usize, now: Moment) -> Option<Self> {
         let others = old.into_iter().flat_map(|slot| slot.others(entry.selecting(), now));
-        let mut variants: SmallVec<[Arc<Entry>; 1]> = others.map(Arc::clone).collect();
+        let mut variants: Variants = others.map(Arc::clone).collect();
         // Of those that match a request the most recent by Date is used (RFC 9111 section 4), but one
         // that is stale is not: it would keep the origin busy in the place of a fresh one.
         let more_recent = |other: &Entry| made(other).zip(made(entry)).is_some_and(|(other, new)| other > new);
@@ -71,17 +88,17 @@ impl Slot {
     ) -> Option<Self> {
         let selecting = part.entry().selecting();
         // A part that comes late must not outlive what is newer.
-        let newer = old.into_iter().flat_map(|slot| &slot.variants).any(|whole| {
-            let fields = (&whole.content().headers, &part.entry().content().headers);
+        let newer = old.into_iter().flat_map(Slot::entries).any(|whole| {
+            let fields = (&whole.content().fields, &part.entry().content().fields);
             whole.selecting() == selecting
                 && (terms.valid)(whole)
                 && !whole.fresh_left(now).is_zero()
                 && !validation::same_representation(fields.0, fields.1)
         });
         if newer {
-            return old.map(|slot| Self::new(slot.variants.clone(), slot.parts.clone(), slot.marker, now));
+            return old.map(|slot| slot.renewed(now));
         }
-        let before = old.and_then(|slot| slot.parts.iter().find(|parts| parts.entry().selecting() == selecting));
+        let before = old.and_then(|slot| slot.parts().iter().find(|parts| parts.entry().selecting() == selecting));
         let others = |slot: &Self| slot.other_parts(selecting, now).cloned().collect::<Vec<_>>();
         let mut parts = old.map(others).unwrap_or_default();
         let joined = match before.filter(|before| (terms.valid)(before.entry())) {
@@ -94,29 +111,29 @@ impl Slot {
                 // A whole that was purged has nothing to say any more, and takes no place.
                 let stands =
                     |entry: &&Arc<Entry>| entry.selecting() != joined.entry().selecting() || (terms.valid)(entry);
-                let wholes = old.map_or(&[][..], |slot| &slot.variants);
-                let variants: SmallVec<[Arc<Entry>; 1]> = wholes.iter().filter(stands).cloned().collect();
+                let wholes = old.map_or(&[][..], Slot::entries);
+                let variants: Variants = wholes.iter().filter(stands).cloned().collect();
                 parts.push(Arc::new(joined));
                 let fits = variants.len() + parts.len() <= terms.max_variants;
-                fits.then(|| Self::new(variants, parts, old.and_then(|slot| slot.marker), now))
+                fits.then(|| Self::new(variants, parts, old.and_then(Slot::marker), now))
             }
         }
     }
 
     /// `old` with a hit-for-miss marker.
     pub(super) fn marked(old: Option<&Self>, marker: Marker, now: Moment) -> Self {
-        let (variants, parts) = old.map(|slot| (slot.variants.clone(), slot.parts.clone())).unwrap_or_default();
+        let (variants, parts) = old.map(|slot| (slot.entries().into(), slot.parts().to_vec())).unwrap_or_default();
         Self::new(variants, parts, Some(marker), now)
     }
 
     /// Variants that an entry with these selecting fields leaves in place.
     pub(super) fn others(&self, selecting: &Selecting, now: Moment) -> impl Iterator<Item = &Arc<Entry>> {
-        self.variants.iter().filter(move |o| o.selecting() != selecting && !o.useful_for(now).is_zero())
+        self.entries().iter().filter(move |o| o.selecting() != selecting && !o.useful_for(now).is_zero())
     }
 
     /// Parts that a part or a whole with these selecting fields leaves in place.
     fn other_parts(&self, selecting: &Selecting, now: Moment) -> impl Iterator<Item = &Arc<Parts>> {
-        self.parts.iter().filter(move |parts| {
+        self.parts().iter().filter(move |parts| {
             let entry = parts.entry();
             entry.selecting() != selecting && !entry.useful_for(now).is_zero()
         })
@@ -129,78 +146,102 @@ impl Slot {
 
     /// Without the entries that `keep` refuses. `None` if nothing is left.
     pub(super) fn retain(&self, keep: impl Fn(&Entry) -> bool, now: Moment) -> Option<Self> {
-        let variants: SmallVec<[Arc<Entry>; 1]> = self.variants.iter().filter(|e| keep(e)).map(Arc::clone).collect();
-        let parts: Vec<_> = self.parts.iter().filter(|parts| keep(parts.entry())).map(Arc::clone).collect();
-        let empty = variants.is_empty() && parts.is_empty() && self.marker.is_none();
-        (!empty).then(|| Self::new(variants, parts, self.marker, now))
+        let variants: Variants = self.entries().iter().filter(|e| keep(e)).map(Arc::clone).collect();
+        let parts: Vec<_> = self.parts().iter().filter(|parts| keep(parts.entry())).map(Arc::clone).collect();
+        let empty = variants.is_empty() && parts.is_empty() && self.marker().is_none();
+        (!empty).then(|| Self::new(variants, parts, self.marker(), now))
     }
 
-    fn new(variants: SmallVec<[Arc<Entry>; 1]>, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
+    fn new(variants: Variants, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
         let pause = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
         let entries = variants.iter().map(|entry| &**entry).chain(parts.iter().map(|parts| parts.entry()));
         let useful_for = entries.map(|entry| entry.useful_for(now)).fold(pause, Duration::max);
-        Self { variants, parts, marker, useful_for }
+        let held = match variants.as_slice() {
+            [only] if parts.is_empty() && marker.is_none() => Held::One(Arc::clone(only)),
+            _ => Held::Several(Arc::new(Several { variants, parts, marker })),
+        };
+        let seconds = useful_for.as_secs().saturating_add(u64::from(useful_for.subsec_nanos() > 0));
+        Self { held, useful_for: Seconds::try_from(seconds).unwrap_or(Seconds::MAX) }
     }
 
     /// The same anew, for what has changed inside its entries.
     pub(super) fn renewed(&self, now: Moment) -> Self {
-        Self::new(self.variants.clone(), self.parts.clone(), self.marker, now)
+        Self::new(self.entries().into(), self.parts().to_vec(), self.marker(), now)
     }
 
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
     /// the most recent in the language that it likes best, or in a coding that it likes as well as any.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
         let negotiated = |entry: &&Arc<Entry>| {
-            let (selecting, response) = (entry.selecting(), &entry.content().headers);
+            let (selecting, response) = (entry.selecting(), &entry.content().fields);
             selecting.speaks(response, request) || selecting.unpacks(response, request)
         };
-        self.select_exactly(request).or_else(|| self.variants.iter().find(negotiated))
+        self.select_exactly(request).or_else(|| self.entries().iter().find(negotiated))
     }
 
     /// The most recent variant whose selecting fields match the request: that which it would have brought.
     pub fn select_exactly(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        self.variants.iter().find(|entry| entry.selecting().matches(request))
+        self.entries().iter().find(|entry| entry.selecting().matches(request))
     }
 
     /// The parts of the variant that matches the request.
     pub fn select_parts(&self, request: &HeaderMap) -> Option<&Arc<Parts>> {
-        self.parts.iter().find(|parts| parts.entry().selecting().matches(request))
+        self.parts().iter().find(|parts| parts.entry().selecting().matches(request))
     }
 
     /// Everything stored, in whole or in part.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.variants.iter().map(|entry| &**entry).chain(self.parts.iter().map(|parts| parts.entry()))
+        self.entries().iter().map(|entry| &**entry).chain(self.parts().iter().map(|parts| parts.entry()))
     }
 
     /// Every variant that is stored as a whole, the most recent first.
     pub fn entries(&self) -> &[Arc<Entry>] {
-        &self.variants
+        match &self.held {
+            Held::One(entry) => std::slice::from_ref(entry),
+            Held::Several(several) => &several.variants,
+        }
+    }
+
+    fn several(&self) -> Option<&Several> {
+        match &self.held {
+            Held::One(_) => None,
+            Held::Several(several) => Some(several),
+        }
+    }
+
+    fn parts(&self) -> &[Arc<Parts>] {
+        self.several().map_or(&[], |several| &several.parts)
+    }
+
+    fn marker(&self) -> Option<Marker> {
+        self.several()?.marker
     }
 
     /// Whether the URL was found uncacheable a moment ago.
     pub fn is_uncacheable(&self, now: Moment) -> bool {
-        self.marker.is_some_and(|marker| now < marker.until)
+        self.marker().is_some_and(|marker| now < marker.until)
     }
 
     /// Whether that was because of its size alone.
     pub fn is_too_large(&self, now: Moment) -> bool {
-        self.marker.is_some_and(|marker| now < marker.until && marker.too_large)
+        self.marker().is_some_and(|marker| now < marker.until && marker.too_large)
     }
 
     /// How long from its making the slot can be of use.
     pub(super) fn useful_for(&self) -> Duration {
-        self.useful_for
+        Duration::from_secs(self.useful_for.into())
     }
 
     pub(super) fn weight(&self) -> usize {
-        let variants: usize = self.variants.iter().map(|entry| entry.weight()).sum();
-        size_of::<Self>() + variants + self.parts.iter().map(|parts| parts.weight()).sum::<usize>()
+        let variants: usize = self.entries().iter().map(|entry| entry.weight()).sum();
+        let several = self.several().map_or(0, |_| size_of::<Several>());
+        several + variants + self.parts().iter().map(|parts| parts.weight()).sum::<usize>()
     }
 }
 
 /// When the origin made it, if its `Date` tells.
 fn made(entry: &Entry) -> Option<SystemTime> {
-    dates::timeless_date(&entry.content().headers, &DATE)
+    dates::timeless_date(&entry.content().fields, &DATE)
 }
 
 #[cfg(test)]
@@ -209,7 +250,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::bus::Seq;
-    use crate::entry::{Content, Provenance};
+    use crate::entry::{Content, Fields, Provenance};
     use crate::policy::Rules;
     use crate::policy::ranges::ContentRange;
     use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
@@ -241,7 +282,7 @@ pub(super) mod tests {
             panic!("it has a lifetime")
         };
         let selecting = Selecting::new(storable.vary.names(), &HeaderMap::new());
-        let content = Content { status: StatusCode::OK, headers, body: bytes::Bytes::new() };
+        let content = Content { status: StatusCode::OK, fields: Fields::from_map(&headers), body: bytes::Bytes::new() };
         let provenance =
             Provenance { born: Seq::default(), received: at(received), fetch_time: Duration::ZERO, jitter: 0.0 };
         Arc::new(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
@@ -274,11 +315,13 @@ pub(super) mod tests {
         let mut entry = Arc::into_inner(dated(field, 36, 1)).unwrap();
         let length = usize::try_from(range.end - range.start).unwrap();
         let mut content = entry.content().clone();
-        content.headers.insert("etag", HeaderValue::from_static("\"1\""));
+        let mut headers = content.fields.to_map();
+        headers.insert("etag", HeaderValue::from_static("\"1\""));
+        content.fields = Fields::from_map(&headers);
         content.body = bytes::Bytes::from(vec![0; length]);
-        let (lifetimes, selecting) = (entry.lifetimes().clone(), entry.selecting().clone());
+        let (lifetimes, selecting) = (entry.lifetimes(), entry.selecting().clone());
         let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
-        entry = Entry::restored(lifetimes, content, selecting, Vec::new(), "r".into(), provenance);
+        entry = Entry::restored(&lifetimes, content, selecting, Vec::new(), "r".into(), provenance);
         Parts::new(entry, &ContentRange { range, complete: Some(10) }, Vec::new()).unwrap()
     }
 
@@ -304,9 +347,9 @@ pub(super) mod tests {
         let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
         let slot = Slot::with_part(Some(&slot), part("x-b", 0..4), &terms(9, true), at(1)).unwrap();
         let slot = Slot::with(Some(&slot), &dated("x-a", 36, 1), 9, at(1)).unwrap();
-        assert_eq!((slot.entries().len(), slot.parts.len(), slot.all().count()), (1, 1, 2));
+        assert_eq!((slot.entries().len(), slot.parts().len(), slot.all().count()), (1, 1, 2));
         let slot = Slot::with_part(Some(&slot), part("x-b", 4..10), &terms(9, true), at(1)).unwrap();
-        assert_eq!((slot.entries().len(), slot.parts.len()), (2, 0), "the last part made it whole");
+        assert_eq!((slot.entries().len(), slot.parts().len()), (2, 0), "the last part made it whole");
         assert!(slot.entries().iter().any(|entry| entry.content().body.len() == 10));
     }
 

@@ -20,8 +20,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::clock::Moment;
 use crate::entry::Seq;
-use crate::entry::{Content, Entry, Provenance};
+use crate::entry::{Content, Entry, Fields, Provenance};
 use crate::key::Key;
+use crate::policy::fields::ByName;
 use crate::policy::storability::Lifetimes;
 use crate::policy::tags::Tag;
 use crate::policy::vary::Selecting;
@@ -118,7 +119,7 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
     let compressed = packing
         .compress_from
         // What the origin has coded already gains nothing.
-        .filter(|from| content.body.len() >= *from && !content.headers.contains_key(CONTENT_ENCODING))
+        .filter(|from| content.body.len() >= *from && !content.fields.has(&CONTENT_ENCODING))
         .and_then(|_| zstd::bulk::compress(&content.body, LEVEL).ok())
         .filter(|compressed| compressed.len() < content.body.len());
     let body = compressed.as_deref().unwrap_or(&content.body);
@@ -126,7 +127,7 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
         key: key.as_bytes(),
         born,
         status: content.status.as_u16(),
-        headers: content.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        headers: content.fields.iter().collect(),
         selecting: entry.selecting().fields().map(|(name, value)| (name.as_str(), value.map(|v| &**v))).collect(),
         tags: entry.tags().iter().map(Tag::as_str).collect(),
         route: entry.route(),
@@ -183,7 +184,7 @@ pub fn unpack(key: &Key, value: &Bytes, left: Duration, packing: Packing, now: M
     let body = body(&value[body_at..], flags, length.ok_or(Damage::TooLarge)?)?;
     let content = Content {
         status: StatusCode::from_u16(metadata.status).map_err(|_| Damage::Metadata)?,
-        headers: headers(&metadata.headers).ok_or(Damage::Metadata)?,
+        fields: fields(&metadata.headers).ok_or(Damage::Metadata)?,
         body,
     };
     let elapsed = metadata.life_ms.saturating_sub(millis(left));
@@ -201,7 +202,7 @@ pub fn unpack(key: &Key, value: &Bytes, left: Duration, packing: Packing, now: M
     let provenance = Provenance { born, received: now, fetch_time, jitter: 0.0 };
     let selecting = selecting(&metadata.selecting).ok_or(Damage::Metadata)?;
     let tags = metadata.tags.iter().map(|tag| Tag::from(*tag)).collect();
-    Ok(Entry::restored(lifetimes, content, selecting, tags, Arc::from(metadata.route), provenance))
+    Ok(Entry::restored(&lifetimes, content, selecting, tags, Arc::from(metadata.route), provenance))
 }
 
 /// A copy of exactly the body's size: a reply is a slice of a read buffer, which it would pin.
@@ -214,13 +215,13 @@ fn body(stored: &[u8], flags: u8, length: usize) -> Result<Bytes, Damage> {
     if body.len() == length { Ok(body.into()) } else { Err(Damage::Length) }
 }
 
-fn headers(fields: &[(&str, &[u8])]) -> Option<HeaderMap> {
+fn fields(fields: &[(&str, &[u8])]) -> Option<Fields> {
     // A map panics where it is asked to hold more than it can.
     let mut headers = HeaderMap::try_with_capacity(fields.len()).ok()?;
     for (name, value) in fields {
         headers.try_append(HeaderName::try_from(*name).ok()?, HeaderValue::from_bytes(value).ok()?).ok()?;
     }
-    Some(headers)
+    Some(Fields::from_map(&headers))
 }
 
 fn selecting(fields: &[(&str, Option<&[u8]>)]) -> Option<Selecting> {
@@ -270,7 +271,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-a", HeaderValue::from_static("1"));
         headers.append("x-a", HeaderValue::from_bytes(b"\xff2").unwrap());
-        let content = Content { status: StatusCode::NOT_FOUND, headers, body: body.into() };
+        let content = Content { status: StatusCode::NOT_FOUND, fields: Fields::from_map(&headers), body: body.into() };
         let lifetimes = Lifetimes {
             fresh_for: MINUTE,
             initial_age: Duration::from_secs(5),
@@ -289,7 +290,7 @@ mod tests {
             fetch_time: Duration::from_millis(250),
             jitter: 0.0,
         };
-        Entry::restored(lifetimes, content, selecting, vec!["t".into()], "route".into(), provenance)
+        Entry::restored(&lifetimes, content, selecting, vec!["t".into()], "route".into(), provenance)
     }
 
     fn at(seconds: u64) -> Moment {
@@ -306,7 +307,7 @@ mod tests {
             let left = life.checked_sub(Duration::from_secs(20)).unwrap();
             let entry = unpack(&key("/a"), &value, left, PACKING, at(5000)).unwrap();
             assert_eq!(entry.content().body, body);
-            assert_eq!(entry.content().headers, packed.content().headers);
+            assert_eq!(entry.content().fields, packed.content().fields);
             assert_eq!(entry.content().status, 404);
             assert_eq!((entry.selecting(), entry.tags(), entry.route()), (packed.selecting(), packed.tags(), "route"));
             assert_eq!((entry.born(), entry.fetch_time()), (7, Duration::from_millis(250)));
@@ -361,7 +362,7 @@ mod tests {
     #[test]
     fn more_fields_than_a_map_can_hold_are_damage_and_no_panic() {
         for count in [24_577, 40_000, 1 << 20] {
-            assert_eq!(headers(&vec![("x-a", &b"1"[..]); count]), None, "{count}");
+            assert_eq!(fields(&vec![("x-a", &b"1"[..]); count]), None, "{count}");
         }
     }
 

@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::{Empty, Full};
 
 pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
@@ -54,10 +55,22 @@ pub struct Client {
     pub upgrade: Option<Offer>,
 }
 
+/// The body of a response, and what of its head was ready before.
+pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static {
+    /// Field lines, each with its end, that are written before the fields of the response. If there are any,
+    /// `Date` is among them; fields that frame the message or speak of the connection are not.
+    fn lines(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl Payload for Full<Bytes> {}
+impl Payload for Empty<Bytes> {}
+
 /// What answers the requests of a listener.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The body of its responses.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+    type Body: Payload;
 
     /// Answers a request. The future is dropped if the client leaves before the response head; the body
     /// is dropped if it leaves later. Neither is noticed behind more than a few further requests that the

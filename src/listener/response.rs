@@ -57,7 +57,10 @@ enum Framing {
 /// A response on its way: how its body is framed, and whether the connection lives on.
 #[derive(Debug)]
 pub(super) struct Writing {
+    asked: Asked,
     framing: Framing,
+    /// The length of the body, where it is known.
+    exact: Option<u64>,
     keeps: bool,
 }
 
@@ -67,7 +70,7 @@ impl Writing {
     pub(super) fn new(asked: Asked, response: &Parts, exact: Option<u64>, last: bool) -> Self {
         let framing = framing(asked, response, exact);
         let keeps = asked.keeps && !last && !matches!(framing, Framing::ToClose);
-        Self { framing, keeps }
+        Self { asked, framing, exact, keeps }
     }
 
     /// Whether a further request may follow.
@@ -85,16 +88,10 @@ impl Writing {
         matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
-    /// Writes the head to `out`. `now` tells the time, where the response does not.
-    pub(super) fn head(
-        &self,
-        out: &mut Vec<u8>,
-        asked: Asked,
-        response: &Parts,
-        exact: Option<u64>,
-        now: impl FnOnce() -> SystemTime,
-    ) {
-        status_line(out, asked, response.status);
+    /// Writes the head to `out`, with `lines` first. `now` tells the time, where the response does not.
+    pub(super) fn head(&self, out: &mut Vec<u8>, response: &Parts, lines: &[u8], now: impl FnOnce() -> SystemTime) {
+        status_line(out, self.asked, response.status);
+        out.put_slice(lines);
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
         for (name, value) in &response.headers {
             // Who frames a message says how; nobody else.
@@ -106,18 +103,31 @@ impl Writing {
         match &self.framing {
             Framing::Length(length) => line(out, "content-length", itoa::Buffer::new().format(*length).as_bytes()),
             Framing::Chunked(_) => line(out, "transfer-encoding", b"chunked"),
-            Framing::None => length_of_absent(out, asked, response, exact),
+            Framing::None => self.length_of_absent(out, response),
             Framing::ToClose => {}
         }
         if !switches && !self.keeps {
             line(out, "connection", b"close");
-        } else if !switches && asked.http10 {
+        } else if !switches && self.asked.http10 {
             line(out, "connection", b"keep-alive");
         }
-        if !response.headers.contains_key(DATE) {
+        if lines.is_empty() && !response.headers.contains_key(DATE) {
             date(out, now());
         }
         out.put_slice(b"\r\n");
+    }
+
+    /// The length that a response to GET would have had (RFC 9110 section 8.6). Never where a body could not
+    /// even have been.
+    fn length_of_absent(&self, out: &mut Vec<u8>, response: &Parts) {
+        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+            return;
+        }
+        if let Some(length) = response.headers.get(CONTENT_LENGTH) {
+            line(out, "content-length", length.as_bytes());
+        } else if let Some(length) = self.exact.filter(|length| self.asked.head && *length > 0) {
+            line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+        }
     }
 
     /// Frames a piece of the body: what to write before, the piece, and what to write after it. A piece
@@ -216,19 +226,6 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.put_slice(b": ");
     out.put_slice(value);
     out.put_slice(b"\r\n");
-}
-
-/// The length that a response to GET would have had (RFC 9110 section 8.6). Never where a body could not
-/// even have been.
-fn length_of_absent(out: &mut Vec<u8>, asked: Asked, response: &Parts, exact: Option<u64>) {
-    if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
-        return;
-    }
-    if let Some(length) = response.headers.get(CONTENT_LENGTH) {
-        line(out, "content-length", length.as_bytes());
-    } else if let Some(length) = exact.filter(|length| asked.head && *length > 0) {
-        line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
-    }
 }
 
 thread_local! {

@@ -13,6 +13,7 @@ use http::header::{
 pub use accepted::Accepted;
 pub use tags::{coded_tag, held, restore_tags};
 
+use super::fields::ByName;
 use super::vary::Vary;
 
 /// A content coding (RFC 9110 section 8.4.1).
@@ -92,13 +93,13 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 
 /// Whether a stored response may be coded: nobody forbids it, its bytes are not bound or coded already, and its media
 /// type promises a gain.
-pub fn codable(status: StatusCode, response: &HeaderMap) -> Option<Codable> {
+pub fn codable(status: StatusCode, response: &impl ByName) -> Option<Codable> {
     let whole = !matches!(status.as_u16(), 204 | 205 | 206 | 304) && !status.is_informational();
     let bound = || {
-        [CONTENT_ENCODING, CONTENT_RANGE].iter().chain(&BINDING).any(|name| response.contains_key(name))
+        [CONTENT_ENCODING, CONTENT_RANGE].iter().chain(&BINDING).any(|name| response.has(name))
             || forbids_transformation(response)
     };
-    if !whole || !response.get(CONTENT_TYPE).is_some_and(|kind| is_compressible(kind.as_bytes())) || bound() {
+    if !whole || !response.first(&CONTENT_TYPE).is_some_and(is_compressible) || bound() {
         return None;
     }
     let says_so = Vary::of(response).names().contains(&ACCEPT_ENCODING);
@@ -106,19 +107,19 @@ pub fn codable(status: StatusCode, response: &HeaderMap) -> Option<Codable> {
 }
 
 /// RFC 9111 sections 5.2.1.6 and 5.2.2.6. Read generously: what looks like the directive counts as one.
-pub fn forbids_transformation(headers: &HeaderMap) -> bool {
+pub fn forbids_transformation(headers: &impl ByName) -> bool {
     [CACHE_CONTROL, CDN_CACHE_CONTROL]
         .iter()
-        .flat_map(|name| headers.get_all(name))
-        .flat_map(|field| field.as_bytes().split(|&b| b == b','))
+        .flat_map(|name| headers.all(name))
+        .flat_map(|field| field.split(|&b| b == b','))
         .any(|member| member.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// The coding of a response, if it is in exactly one that is known here.
-pub fn only_coding(response: &HeaderMap) -> Option<Coding> {
-    let mut fields = response.get_all(CONTENT_ENCODING).iter();
+pub fn only_coding(response: &impl ByName) -> Option<Coding> {
+    let mut fields = response.all(&CONTENT_ENCODING);
     let (first, more) = (fields.next()?, fields.next());
-    more.is_none().then(|| Coding::named(first.as_bytes().trim_ascii())).flatten()
+    more.is_none().then(|| Coding::named(first.trim_ascii())).flatten()
 }
 
 /// Media types outside `text/` whose bodies shrink. Suffixes (RFC 6839) count as the type they name.
@@ -154,13 +155,13 @@ fn is_compressible(content_type: &[u8]) -> bool {
 }
 
 /// The fields of a stored response in a coding.
-pub fn coded_fields(stored: &HeaderMap, coding: Coding, codable: Codable) -> HeaderMap {
-    let mut fields = stored.clone();
+pub fn coded_fields(stored: HeaderMap, coding: Coding, codable: Codable) -> HeaderMap {
+    let mut fields = stored;
     fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     // Ranges are cut from the stored bytes alone.
     fields.remove(ACCEPT_RANGES);
-    if let Some(tag) = stored.get(ETAG) {
-        match coded_tag(tag, coding) {
+    if let Some(tag) = fields.first(&ETAG).map(|tag| coded_tag(tag, coding)) {
+        match tag {
             Some(tag) => drop(fields.insert(ETAG, tag)),
             // Not an entity tag, so nobody can say whether it is strong.
             None => drop(fields.remove(ETAG)),
@@ -240,7 +241,7 @@ mod tests {
     #[test]
     fn the_coded_form_has_fields_of_its_own() {
         let stored = map(&[TEXT, ("etag", "\"a\""), ("accept-ranges", "bytes"), ("vary", "Origin")]);
-        let fields = coded_fields(&stored, Coding::Brotli, codable(StatusCode::OK, &stored).unwrap());
+        let fields = coded_fields(stored.clone(), Coding::Brotli, codable(StatusCode::OK, &stored).unwrap());
         let expected = map(&[
             TEXT,
             ("etag", "\"a-br\""),
@@ -250,7 +251,7 @@ mod tests {
         ]);
         assert_eq!(fields, expected);
         let stored = map(&[TEXT, ("etag", "a"), ("vary", "Origin, accept-encoding")]);
-        let fields = coded_fields(&stored, Coding::Gzip, codable(StatusCode::OK, &stored).unwrap());
+        let fields = coded_fields(stored.clone(), Coding::Gzip, codable(StatusCode::OK, &stored).unwrap());
         let expected = map(&[TEXT, ("vary", "Origin, accept-encoding"), ("content-encoding", "gzip")]);
         assert_eq!(fields, expected, "a tag that is none is left out, and Vary is not repeated");
     }

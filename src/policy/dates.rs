@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderName;
+
+use super::fields::ByName;
 
 /// Days as the old form begins with them, in front of `day, `.
 const DAYS: [&str; 7] = ["Mon", "Tues", "Wednes", "Thurs", "Fri", "Satur", "Sun"];
@@ -16,17 +18,18 @@ pub struct InvalidDate;
 
 /// A date field: `None` if absent, an error if it is no HTTP date. Of several the first counts. `now` tells the century
 /// of a year that has two digits.
-pub fn date(headers: &HeaderMap, name: &HeaderName, now: SystemTime) -> Option<Result<SystemTime, InvalidDate>> {
-    let field = headers.get(name)?;
+pub fn date(headers: &impl ByName, name: &HeaderName, now: SystemTime) -> Option<Result<SystemTime, InvalidDate>> {
+    let field = headers.first(name)?;
     // RFC 9111 section 4.2: the words of a date are read without regard to case.
     let read = |text: &str| parsed(text, now).or_else(|| parsed(&as_generated(text), now));
-    Some(field.to_str().ok().and_then(read).ok_or(InvalidDate))
+    let text = std::str::from_utf8(field).ok().filter(|text| text.is_ascii());
+    Some(text.and_then(read).ok_or(InvalidDate))
 }
 
 /// A valid date that means the same whenever it is read: one whose year has four digits.
-pub fn timeless_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+pub fn timeless_date(headers: &impl ByName, name: &HeaderName) -> Option<SystemTime> {
     // Only the form with two digits has hyphens.
-    let timeless = headers.get(name)?.as_bytes().iter().all(|&b| b != b'-');
+    let timeless = headers.first(name)?.iter().all(|&b| b != b'-');
     if timeless { date(headers, name, SystemTime::UNIX_EPOCH)?.ok() } else { None }
 }
 
@@ -74,8 +77,7 @@ fn as_generated(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use http::header::DATE;
+    use http::header::{DATE, HeaderMap, HeaderValue};
 
     use super::*;
 

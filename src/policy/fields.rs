@@ -37,6 +37,28 @@ const END_TO_END: [HeaderName; 12] = [
 /// RFC 9111 section 3.1: for the proxy that they were addressed to.
 const FOR_A_PROXY: [HeaderName; 3] = [PROXY_AUTHENTICATE, PROXY_AUTHENTICATION_INFO, PROXY_AUTHORIZATION];
 
+/// What can be asked for a field by its name: a map, or the lines that are stored of a response.
+pub trait ByName {
+    /// The values of all fields of this name, in order.
+    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]>;
+
+    /// The first of them.
+    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// Whether there is a field of this name.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.first(name).is_some()
+    }
+}
+
+impl ByName for HeaderMap {
+    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
 /// Removes the fields of the connection that a message came by.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {

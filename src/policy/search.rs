@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 
 use form_urlencoded::{Serializer, parse};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use super::fields::ByName;
 
 /// The field.
 pub const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
@@ -38,8 +40,8 @@ impl Variance {
 
     /// What a response says. `None` if it is good for its own query only: nothing is said, or something
     /// invalid, or what goes without saying.
-    pub fn of(response: &HeaderMap) -> Option<Self> {
-        let fields: Vec<&[u8]> = response.get_all(NO_VARY_SEARCH).iter().map(HeaderValue::as_bytes).collect();
+    pub fn of(response: &impl ByName) -> Option<Self> {
+        let fields: Vec<&[u8]> = response.all(&NO_VARY_SEARCH).collect();
         if fields.is_empty() {
             return None;
         }
@@ -118,6 +120,8 @@ fn decoded(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::header::{HeaderMap, HeaderValue};
+
     use super::*;
 
     fn variance(field: &str) -> Option<Variance> {

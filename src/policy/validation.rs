@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES, HeaderMap,
-    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, SET_COOKIE, VARY, VIA,
+    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, VARY, VIA,
 };
 
 use super::dates::{date, timeless_date};
+use super::fields::ByName;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -18,11 +19,9 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 /// not, nor a whole that was made of parts.
 const OF_THE_CONTENT: [HeaderName; 2] = [CONTENT_MD5, CONTENT_DIGEST];
 
-/// Removes what is said of the content of one message from fields that are to go with another content.
-pub fn forget_content(headers: &mut HeaderMap) {
-    for name in OF_THE_CONTENT {
-        headers.remove(name);
-    }
+/// Whether a field of this name speaks of the content of one message, so that it must not go with another content.
+pub fn is_of_the_content(name: &str) -> bool {
+    OF_THE_CONTENT.iter().any(|own| own == name)
 }
 
 /// What a client's conditions mean for a stored response.
@@ -36,11 +35,11 @@ pub enum Precondition {
 
 /// The conditions under which the origin may confirm a stored response (RFC 9111 section 4.3.1);
 /// `None` if it has no validator.
-pub fn conditional_fields(stored: &HeaderMap) -> Option<HeaderMap> {
+pub fn conditional_fields(stored: &impl ByName) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
-        if let Some(value) = stored.get(validator) {
-            fields.insert(condition, value.clone());
+        if let Some(Ok(value)) = stored.first(&validator).map(HeaderValue::from_bytes) {
+            fields.insert(condition, value);
         }
     }
     (!fields.is_empty()).then_some(fields)
@@ -49,12 +48,12 @@ pub fn conditional_fields(stored: &HeaderMap) -> Option<HeaderMap> {
 /// Whether a 304 speaks of the stored response (RFC 9111 section 4.3.4): its validators, where it
 /// has any, are those of the stored one. A strong entity tag names nothing that is stored with a
 /// weak one.
-pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
-    match (not_modified.get(ETAG), stored.get(ETAG)) {
-        (Some(theirs), Some(ours)) if is_weak(theirs) => opaque(theirs.as_bytes()) == opaque(ours.as_bytes()),
-        (Some(theirs), Some(ours)) => theirs.as_bytes().trim_ascii() == ours.as_bytes().trim_ascii(),
+pub fn confirms(stored: &impl ByName, not_modified: &HeaderMap) -> bool {
+    match (not_modified.first(&ETAG), stored.first(&ETAG)) {
+        (Some(theirs), Some(ours)) if is_weak(theirs) => opaque(theirs) == opaque(ours),
+        (Some(theirs), Some(ours)) => theirs.trim_ascii() == ours.trim_ascii(),
         (Some(_), None) => false,
-        (None, _) => match (not_modified.get(LAST_MODIFIED), stored.get(LAST_MODIFIED)) {
+        (None, _) => match (not_modified.first(&LAST_MODIFIED), stored.first(&LAST_MODIFIED)) {
             (Some(theirs), Some(ours)) => theirs == ours,
             (Some(_), None) => false,
             (None, _) => true,
@@ -64,20 +63,22 @@ pub fn confirms(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
 
 /// Whether the response to a HEAD describes the stored response (RFC 9111 section 4.3.5): it shows no
 /// other validator, and no other length.
-pub fn head_agrees(stored: &HeaderMap, length: u64, head: &HeaderMap) -> bool {
+pub fn head_agrees(stored: &impl ByName, length: u64, head: &HeaderMap) -> bool {
     let same_length = head.get(CONTENT_LENGTH).is_none_or(|field| {
         // The stored length is that of the stored body.
         field.to_str().ok().and_then(|text| text.parse().ok()) == Some(length)
     });
     same_length
-        && [ETAG, LAST_MODIFIED].iter().all(|name| head.get(name).is_none_or(|shown| stored.get(name) == Some(shown)))
+        && [ETAG, LAST_MODIFIED]
+            .iter()
+            .all(|name| head.first(name).is_none_or(|shown| stored.first(name) == Some(shown)))
 }
 
 /// The stored fields after a 304 (RFC 9111 section 3.2): each field of the 304 replaces those of its
 /// name, but for fields that describe the body which stays, and `Vary`.
-pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+pub fn updates(stored: HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     const OF_THE_BODY: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_MD5, CONTENT_DIGEST];
-    let mut fields = stored.clone();
+    let mut fields = stored;
     // Our own Via is appended to each stored response; the 304 brings its own path.
     for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && **name != VIA) {
         // What the 304 leaves out of Vary still selected the body that stays: a server in between may add it to a 200
@@ -86,7 +87,7 @@ pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
             fields.remove(name);
         }
         for value in not_modified.get_all(name) {
-            if *name != VARY || !stored.get_all(name).iter().any(|known| known == value) {
+            if *name != VARY || !fields.get_all(name).iter().any(|known| known == value) {
                 fields.append(name, value.clone());
             }
         }
@@ -99,7 +100,7 @@ pub fn updates(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
 pub fn evaluate_conditional(
     request: &HeaderMap,
     status: StatusCode,
-    stored: &HeaderMap,
+    stored: &impl ByName,
     now: SystemTime,
 ) -> Precondition {
     // RFC 9110 section 13.2.1: conditions are only for what would be answered with a 2xx.
@@ -107,7 +108,7 @@ pub fn evaluate_conditional(
         return Precondition::Proceed;
     }
     let unchanged = if request.contains_key(IF_NONE_MATCH) {
-        none_match_fails(request, stored.get(ETAG))
+        none_match_fails(request, stored.first(&ETAG))
     } else {
         request.contains_key(IF_MODIFIED_SINCE) && !modified_since(request, stored, now)
     };
@@ -115,7 +116,7 @@ pub fn evaluate_conditional(
 }
 
 /// RFC 9110 section 13.1.2: `*`, or one of the tags matches weakly.
-fn none_match_fails(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+fn none_match_fails(request: &HeaderMap, etag: Option<&[u8]>) -> bool {
     let fields: Vec<&[u8]> = request.get_all(IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).collect();
     if let [only] = fields.as_slice()
         && only.trim_ascii() == b"*"
@@ -123,12 +124,12 @@ fn none_match_fails(request: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
         return true;
     }
     let Some(etag) = etag else { return false };
-    fields.iter().any(|field| entity_tags(field).any(|tag| opaque(tag) == opaque(etag.as_bytes())))
+    fields.iter().any(|field| entity_tags(field).any(|tag| opaque(tag) == opaque(etag)))
 }
 
 /// RFC 9110 section 13.1.3 and RFC 9111 section 4.3.2: `Last-Modified`, or else `Date`, is later.
 /// A date that can not be read makes the condition void.
-fn modified_since(request: &HeaderMap, stored: &HeaderMap, now: SystemTime) -> bool {
+fn modified_since(request: &HeaderMap, stored: &impl ByName, now: SystemTime) -> bool {
     let Some(Ok(since)) = date(request, &IF_MODIFIED_SINCE, now) else { return true };
     let changed = date(stored, &LAST_MODIFIED, now).or_else(|| date(stored, &DATE, now));
     changed.and_then(Result::ok).is_none_or(|changed| changed > since)
@@ -149,62 +150,50 @@ pub(super) fn opaque(tag: &[u8]) -> &[u8] {
     tag.trim_ascii().strip_prefix(b"W/").unwrap_or(tag.trim_ascii())
 }
 
-fn is_weak(tag: &HeaderValue) -> bool {
-    tag.as_bytes().trim_ascii().starts_with(b"W/")
+fn is_weak(tag: &[u8]) -> bool {
+    tag.trim_ascii().starts_with(b"W/")
 }
 
-/// The fields of a 304 that this proxy makes (RFC 9110 section 15.4.5): those that the client needs
-/// to update what it has.
-pub fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
+/// Whether a field of this name is part of a 304 that this proxy makes (RFC 9110 section 15.4.5): those that the client
+/// needs to update what it has. Without an entity tag the date is the validator.
+pub fn is_for_not_modified(name: &str, tagged: bool) -> bool {
     const NEEDED: [HeaderName; 7] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, VIA];
-    let mut fields = HeaderMap::new();
-    // Without an entity tag the date is the validator.
-    let date = (!stored.contains_key(ETAG)).then_some(LAST_MODIFIED);
-    for name in NEEDED.into_iter().chain(date) {
-        for value in stored.get_all(&name) {
-            fields.append(&name, value.clone());
-        }
-    }
-    // What the application adds for scripts is part of the metadata that a 304 updates.
-    for (name, value) in stored.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {
-        fields.append(name.clone(), value.clone());
-    }
-    fields.remove(SET_COOKIE);
-    fields
+    NEEDED.iter().any(|needed| needed == name)
+        || (!tagged && LAST_MODIFIED == name)
+        // What the application adds for scripts is part of the metadata that a 304 updates.
+        || name.starts_with("access-control-")
 }
 
 /// Whether a range request still means the stored representation (RFC 9110 section 13.1.5).
-pub fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+pub fn if_range_holds(request: &HeaderMap, stored: &impl ByName) -> bool {
     let Some(condition) = request.get(IF_RANGE) else { return true };
     let condition = condition.as_bytes().trim_ascii();
     if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
         // Strong comparison (section 8.8.3.2): a weak tag on either side never matches.
-        return condition.starts_with(b"\"") && stored.get(ETAG).is_some_and(|etag| etag.as_bytes() == condition);
+        return condition.starts_with(b"\"") && stored.first(&ETAG) == Some(condition);
     }
-    let same = stored.get(LAST_MODIFIED).is_some_and(|modified| modified.as_bytes() == condition);
-    same && is_strong_date(stored)
+    stored.first(&LAST_MODIFIED) == Some(condition) && is_strong_date(stored)
 }
 
 /// The validator by which parts of one representation know one another (RFC 9111 section 3.4): a strong
 /// entity tag, or else a date that is strong. A weak tag says that the bytes may differ all the same.
-pub fn strong_validator(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut tags = headers.get_all(ETAG).iter();
+pub fn strong_validator(headers: &impl ByName) -> Option<&[u8]> {
+    let mut tags = headers.all(&ETAG);
     match (tags.next(), tags.next()) {
-        (Some(tag), None) => tag.as_bytes().trim_ascii().starts_with(b"\"").then_some(tag),
+        (Some(tag), None) => tag.trim_ascii().starts_with(b"\"").then_some(tag),
         (Some(_), Some(_)) => None,
-        (None, _) => headers.get(LAST_MODIFIED).filter(|_| is_strong_date(headers)),
+        (None, _) => headers.first(&LAST_MODIFIED).filter(|_| is_strong_date(headers)),
     }
 }
 
 /// Whether two responses carry parts of one representation, byte for byte.
-pub fn same_representation(a: &HeaderMap, b: &HeaderMap) -> bool {
-    let same = |a: &HeaderValue, b: &HeaderValue| a.as_bytes().trim_ascii() == b.as_bytes().trim_ascii();
-    strong_validator(a).zip(strong_validator(b)).is_some_and(|(a, b)| same(a, b))
+pub fn same_representation(a: &impl ByName, b: &impl ByName) -> bool {
+    strong_validator(a).zip(strong_validator(b)).is_some_and(|(a, b)| a.trim_ascii() == b.trim_ascii())
 }
 
 /// Section 8.8.2.2: a date is a strong validator if it is at least a second before `Date`. It counts as weak unless that is
 /// certain, so two digits are not enough for a year.
-fn is_strong_date(stored: &HeaderMap) -> bool {
+fn is_strong_date(stored: &impl ByName) -> bool {
     let dates = (timeless_date(stored, &LAST_MODIFIED), timeless_date(stored, &DATE));
     let (Some(modified), Some(made)) = dates else { return false };
     made.duration_since(modified).is_ok_and(|gap| gap.as_secs() >= 1)
@@ -274,7 +263,7 @@ mod tests {
         let answer = map(&[("x-a", "9"), ("content-length", "0"), ("content-encoding", "br"), ("x-c", "4")]);
         let expected =
             map(&[("etag", "\"a\""), ("x-a", "9"), ("content-encoding", "gzip"), ("x-b", "3"), ("x-c", "4")]);
-        assert_eq!(updates(&stored, &answer), expected);
+        assert_eq!(updates(stored, &answer), expected);
     }
 
     #[test]
@@ -320,20 +309,11 @@ mod tests {
 
     #[test]
     fn a_304_of_ours_has_what_updates_the_copy_and_nothing_else() {
-        let stored = map(&[
-            ("cache-control", "max-age=60"),
-            ("content-type", "a/b"),
-            ("access-control-allow-origin", "*"),
-            ("last-modified", EARLY),
-            ("set-cookie", "a=b"),
-        ]);
-        let expected =
-            map(&[("cache-control", "max-age=60"), ("access-control-allow-origin", "*"), ("last-modified", EARLY)]);
-        assert_eq!(not_modified_fields(&stored), expected);
-        let mut tagged = stored;
-        tagged.insert(ETAG, HeaderValue::from_static("\"a\""));
-        let fields = not_modified_fields(&tagged);
-        assert!(fields.contains_key(ETAG) && !fields.contains_key(LAST_MODIFIED));
+        let stored =
+            ["cache-control", "content-type", "access-control-allow-origin", "last-modified", "set-cookie", "etag"];
+        let kept = |tagged| stored.into_iter().filter(|name| is_for_not_modified(name, tagged)).collect::<Vec<_>>();
+        assert_eq!(kept(true), ["cache-control", "access-control-allow-origin", "etag"]);
+        assert_eq!(kept(false), ["cache-control", "access-control-allow-origin", "last-modified", "etag"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderMap
 use smallvec::SmallVec;
 
 use super::coding::{self, Accepted};
-use super::fields::{members, weight};
+use super::fields::{ByName, members, weight};
 
 /// What a response varies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub enum Vary {
 impl Vary {
     /// All `Vary` fields of a response. A member that is no field name can not be compared, so it
     /// counts as `*`.
-    pub fn of(response: &HeaderMap) -> Self {
+    pub fn of(response: &impl ByName) -> Self {
         let mut names = SmallVec::new();
-        for member in response.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|&b| b == b',')) {
+        for member in response.all(&VARY).flat_map(|field| field.split(|&b| b == b',')) {
             match member.trim_ascii() {
                 b"" => {}
                 b"*" => return Self::Star,
@@ -49,7 +49,7 @@ impl Vary {
         match self {
             Self::Star => Self::Star,
             Self::Names(mut names) => {
-                names.extend(selecting.names.iter().cloned());
+                names.extend(selecting.names().iter().cloned());
                 Self::on(names)
             }
         }
@@ -64,9 +64,12 @@ impl Vary {
     }
 }
 
-/// The selecting fields of one request, normalised.
+/// The selecting fields of one request, normalised. Most responses have none, so that is one word.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Selecting {
+pub struct Selecting(Option<Box<Columns>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Columns {
     names: Box<[HeaderName]>,
     values: Box<[Option<Bytes>]>,
 }
@@ -75,7 +78,11 @@ impl Selecting {
     /// What `request` has in these fields.
     pub fn new(names: &[HeaderName], request: &HeaderMap) -> Self {
         let values = names.iter().map(|name| normalised(name, request).map(|v| Bytes::copy_from_slice(&v))).collect();
-        Self { names: names.into(), values }
+        Self::of(names.into(), values)
+    }
+
+    fn of(names: Box<[HeaderName]>, values: Box<[Option<Bytes>]>) -> Self {
+        Self((!names.is_empty()).then(|| Box::new(Columns { names, values })))
     }
 
     /// Whether another request would have selected the same. Allocates nothing if no field needs
@@ -87,7 +94,7 @@ impl Selecting {
     /// Whether the stored response is in the language that another request likes best, and matches in
     /// every other selecting field. RFC 9110 section 12.5.4 leaves the choice to the server; the one
     /// language that is liked best, and that the origin has sent before, is what it would send again.
-    pub fn speaks(&self, response: &HeaderMap, request: &HeaderMap) -> bool {
+    pub fn speaks(&self, response: &impl ByName, request: &HeaderMap) -> bool {
         let Some(language) = only_language(response) else { return false };
         // Who asked named languages, this among them, and nothing else that might show in the response.
         let asked = self.fields().find(|(name, _)| **name == ACCEPT_LANGUAGE).and_then(|(_, asked)| asked);
@@ -99,26 +106,27 @@ impl Selecting {
 
     /// Whether the stored response is in a coding that another request likes no less than any other, and matches in
     /// every other selecting field. RFC 9110 section 12.5.3 leaves the choice among those to the server.
-    pub fn unpacks(&self, response: &HeaderMap, request: &HeaderMap) -> bool {
-        self.names.contains(&ACCEPT_ENCODING)
+    pub fn unpacks(&self, response: &impl ByName, request: &HeaderMap) -> bool {
+        self.names().contains(&ACCEPT_ENCODING)
             && coding::only_coding(response).is_some_and(|coding| Accepted::of(request).favours(coding))
             && self.fields().all(|(name, stored)| *name == ACCEPT_ENCODING || same(name, stored, request))
     }
 
     /// The fields.
     pub fn names(&self) -> &[HeaderName] {
-        &self.names
+        self.0.as_ref().map_or(&[], |columns| &columns.names)
     }
 
     /// The fields with their normalised values.
     pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, Option<&Bytes>)> {
-        self.names.iter().zip(self.values.iter().map(Option::as_ref))
+        let values = self.0.as_ref().map_or(&[][..], |columns| &columns.values);
+        self.names().iter().zip(values.iter().map(Option::as_ref))
     }
 
     /// What [`fields`](Self::fields) gave elsewhere.
     pub fn restored(fields: Vec<(HeaderName, Option<Bytes>)>) -> Self {
         let (names, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
-        Self { names: names.into(), values: values.into() }
+        Self::of(names.into(), values.into())
     }
 }
 
@@ -132,9 +140,9 @@ fn same(name: &HeaderName, stored: Option<&Bytes>, request: &HeaderMap) -> bool 
 }
 
 /// The language of a response, if it is in exactly one.
-fn only_language(response: &HeaderMap) -> Option<&[u8]> {
-    let mut fields = response.get_all(CONTENT_LANGUAGE).iter();
-    let (first, more) = (fields.next()?.as_bytes().trim_ascii(), fields.next());
+fn only_language(response: &impl ByName) -> Option<&[u8]> {
+    let mut fields = response.all(&CONTENT_LANGUAGE);
+    let (first, more) = (fields.next()?.trim_ascii(), fields.next());
     (more.is_none() && !first.is_empty() && memchr::memchr(b',', first).is_none()).then_some(first)
 }
 

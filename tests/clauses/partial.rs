@@ -11,7 +11,7 @@ const AS_ASKED: &str = ", ranges = 'as-asked'";
 
 /// Fields that a stored response has after an update, in the order of their names.
 fn updated(stored: &str, new: &str) -> String {
-    let fields = millpond::policy::validation::updates(&map(stored), &map(new));
+    let fields = millpond::policy::validation::updates(map(stored), &map(new));
     let mut lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
     lines.sort_unstable();
     lines.join(" | ")

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use millpond::clock::Moment;
-use millpond::entry::{Content, Entry, Provenance};
+use millpond::entry::{Content, Entry, Fields, Provenance};
 use millpond::key::{Key, MethodClass};
 use millpond::l1::{Bounds, L1};
 use millpond::policy::Rules;
@@ -121,7 +121,8 @@ fn entry(names: &[&str], request: &HeaderMap, number: usize) -> Entry {
     let storable =
         super::stored(&Rules::default(), request, &response, SystemTime::UNIX_EPOCH, Duration::ZERO).unwrap();
     let selecting = Selecting::new(storable.vary.names(), request);
-    let content = Content { status: StatusCode::OK, headers: response, body: Bytes::from(number.to_string()) };
+    let content =
+        Content { status: StatusCode::OK, fields: Fields::from_map(&response), body: Bytes::from(number.to_string()) };
     let provenance = Provenance { born: 0, received: Moment::default(), fetch_time: Duration::ZERO, jitter: 0.0 };
     Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
 }

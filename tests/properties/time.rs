@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use millpond::bus::{Pattern, Record, Table};
 use millpond::clock::Moment;
-use millpond::entry::{Content, Entry, Provenance};
+use millpond::entry::{Content, Entry, Fields, Provenance};
 use millpond::key::{Key, MethodClass};
 use millpond::l2::envelope::{Packing, pack, unpack};
 use millpond::policy::Rules;
@@ -107,7 +107,7 @@ fn entry(
 ) -> Option<Entry> {
     let storable = stored(rules, &HeaderMap::new(), response, at, took)?;
     let selecting = Selecting::new(storable.vary.names(), &HeaderMap::new());
-    let content = Content { status: StatusCode::OK, headers: response.clone(), body: Bytes::new() };
+    let content = Content { status: StatusCode::OK, fields: Fields::from_map(response), body: Bytes::new() };
     let provenance = Provenance { born: 0, received, fetch_time: took, jitter };
     Some(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
 }

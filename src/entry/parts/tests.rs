@@ -35,7 +35,7 @@ fn tagged(whole: &[u8], range: Range<usize>, tag: &'static str, complete: Option
         panic!("it has a lifetime")
     };
     let body = Bytes::copy_from_slice(&whole[range.clone()]);
-    let content = Content { status: StatusCode::PARTIAL_CONTENT, headers, body };
+    let content = Content { status: StatusCode::PARTIAL_CONTENT, fields: Fields::from_map(&headers), body };
     let selecting = Selecting::new(&[], &HeaderMap::new());
     let provenance = Provenance {
         born: Seq::default(),
@@ -223,7 +223,9 @@ fn small_neighbours_become_one_piece() {
 #[test]
 fn newer_fields_replace_older_ones_and_withheld_ones_do_not_come_back() {
     let with = |mut parts: Parts, name: &'static str, value: &'static str| {
-        parts.entry.content.headers.insert(name, HeaderValue::from_static(value));
+        let mut headers = parts.entry.content.fields.to_map();
+        headers.insert(name, HeaderValue::from_static(value));
+        parts.entry.content.fields = Fields::from_map(&headers);
         parts
     };
     let old = with(with(part(BODY, 0..5, "\"1\"", Some(10)), "x-a", "old"), "x-b", "old");
@@ -231,7 +233,7 @@ fn newer_fields_replace_older_ones_and_withheld_ones_do_not_come_back() {
     let mut new = with(part(BODY, 6..9, "\"1\"", Some(10)), "x-a", "new");
     new.withheld = vec!["x-c".parse().unwrap()];
     let Joined::Parts(parts) = new.joined(&old, ROOM) else { panic!("there is a gap") };
-    let headers = &parts.entry().content().headers;
+    let headers = parts.entry().content().fields.to_map();
     assert_eq!(
         (&headers["x-a"], &headers["x-b"]),
         (&HeaderValue::from_static("new"), &HeaderValue::from_static("old"))
@@ -259,12 +261,12 @@ fn a_part_with_more_or_fewer_bytes_than_announced_is_no_part() {
     let Parts { entry, .. } = part(BODY, 0..0, "\"1\"", Some(10));
     for announced in [0..4, 0..6] {
         let mut entry = Entry::restored(
-            entry.lifetimes.clone(),
+            &entry.lifetimes(),
             entry.content.clone(),
             entry.selecting.clone(),
             Vec::new(),
             "r".into(),
-            entry.provenance,
+            Provenance { born: 0, received: Moment::default(), fetch_time: std::time::Duration::ZERO, jitter: 0.0 },
         );
         entry.content.body = Bytes::from_static(b"01234");
         assert!(Parts::new(entry, &ContentRange { range: announced, complete: Some(10) }, Vec::new()).is_none());

@@ -1,0 +1,153 @@
+//! The fields of a stored response, as they are written to a client.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::policy::fields::ByName;
+
+const SEPARATOR: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// Fields of a response in one allocation of exactly their size: the lines of an HTTP/1.1 head, `name: value` and CRLF,
+/// with names in lower case. A map would take several times the memory, and each hit would write the same lines anew.
+///
+/// Only [`from_map`](Self::from_map) and selections of what it made give lines their form, so names and values are valid,
+/// and the only CR and LF are those that end a line.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    lines: Box<[u8]>,
+}
+
+impl Fields {
+    /// The fields of a map in its order: those of one name stand together.
+    pub fn from_map(map: &HeaderMap) -> Self {
+        let fields = || map.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Self::of(fields)
+    }
+
+    /// The same fields as a map whose values share one allocation. Not for the path of a hit.
+    pub fn to_map(&self) -> HeaderMap {
+        let bytes = Bytes::copy_from_slice(&self.lines);
+        let mut map = HeaderMap::with_capacity(self.iter().count());
+        for (name, value) in parsed(&bytes) {
+            // The very bytes that were valid before.
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+
+    /// All lines, each with its end, without the empty one that ends a head. They have neither `Content-Length` nor fields
+    /// of the connection, nor what is computed for each answer (`Age`, `Cache-Status`), but they do have `Date`.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Names, in lower case, and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+        parsed(&self.lines)
+    }
+
+    /// Those with a name that `keep` accepts.
+    #[must_use]
+    pub fn select(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self::of(|| self.iter().filter(|(name, _)| keep(name)))
+    }
+
+    fn of<'a, I: Iterator<Item = (&'a str, &'a [u8])>>(fields: impl Fn() -> I) -> Self {
+        let length = |(name, value): (&str, &[u8])| name.len() + SEPARATOR.len() + value.len() + LINE_END.len();
+        let mut lines = Vec::with_capacity(fields().map(length).sum());
+        for (name, value) in fields() {
+            for part in [name.as_bytes(), SEPARATOR, value, LINE_END] {
+                lines.extend_from_slice(part);
+            }
+        }
+        Self { lines: lines.into() }
+    }
+}
+
+/// No name has a colon and no value a CR.
+fn parsed(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let colon = memchr::memchr(b':', rest)?;
+        let (name, value) = (&rest[..colon], &rest[colon + SEPARATOR.len()..]);
+        let end = memchr::memchr(b'\r', value)?;
+        rest = &value[end + LINE_END.len()..];
+        Some((std::str::from_utf8(name).ok()?, &value[..end]))
+    })
+}
+
+impl ByName for Fields {
+    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |(own, _)| name == own).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map(fields: &[(&str, &[u8])]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_bytes(value).unwrap());
+        }
+        map
+    }
+
+    const X_A: HeaderName = HeaderName::from_static("x-a");
+
+    #[test]
+    fn they_are_the_lines_of_a_head() {
+        let fields = Fields::from_map(&map(&[("X-A", b"1: a"), ("date", b"now"), ("x-a", b""), ("x-b", b" \xfc\t ")]));
+        assert_eq!(fields.lines(), b"x-a: 1: a\r\nx-a: \r\ndate: now\r\nx-b:  \xfc\t \r\n");
+        assert_eq!(fields.all(&X_A).collect::<Vec<_>>(), [&b"1: a"[..], b""]);
+        assert_eq!(fields.first(&http::header::DATE), Some(&b"now"[..]));
+        assert!(fields.has(&X_A) && !fields.has(&http::header::ETAG));
+        assert_eq!(fields.select(|name| name == "date").lines(), b"date: now\r\n");
+        assert_eq!((Fields::default().iter().count(), Fields::default().to_map()), (0, HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_map_of_them_needs_no_read_buffer() {
+        let buffer = Bytes::from([&b"first,second"[..], &[b'x'; 8192]].concat());
+        let mut headers = HeaderMap::new();
+        for (name, place) in [("a", 0..5), ("b", 6..12)] {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(place)).unwrap());
+        }
+        let fields = Fields::from_map(&headers);
+        assert_eq!(fields.to_map(), headers);
+        drop(headers);
+        assert!(buffer.is_unique());
+    }
+
+    proptest! {
+        #[test]
+        fn every_map_comes_back_as_it_was(
+            fields in vec(("[a-z][a-z0-9!#$%&'*+.^_`|~-]{0,12}", vec(prop_oneof![Just(b'\t'), 32_u8..127, 128_u8..=255], 0..20)), 0..20),
+        ) {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let map = map(&fields);
+            let own = Fields::from_map(&map);
+            prop_assert_eq!(&own.to_map(), &map);
+            for name in map.keys() {
+                let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                prop_assert_eq!(own.all(name).collect::<Vec<_>>(), values);
+            }
+        }
+    }
+}
