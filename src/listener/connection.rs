@@ -312,7 +312,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
     fn poll_first(
         &mut self,
         cx: &mut Context<'_>,
-        head: &[u8],
+        head: &mut Vec<u8>,
         writing: &mut Writing,
         mut body: Pin<&mut H::Body>,
     ) -> io::Result<bool> {

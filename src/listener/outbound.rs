@@ -13,6 +13,8 @@ use crate::config::Limits;
 
 /// Pieces that are written at once.
 const PIECES: usize = 16;
+/// Bodies up to this length are copied behind their head: that costs less than a second piece does in the kernel.
+const COPIED: usize = 4 * 1024;
 /// Bytes that may wait to be written before a body is asked for more.
 const ENOUGH: usize = 128 * 1024;
 
@@ -46,19 +48,27 @@ impl Outbound {
         self.bytes >= ENOUGH
     }
 
-    /// Writes a head and what follows it. What the socket does not take waits; only that is copied.
+    /// Writes a head and what follows it. What the socket does not take waits; of the head only that is
+    /// copied.
     pub(super) fn write<T: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut T,
-        head: &[u8],
+        head: &mut Vec<u8>,
         mut body: Bytes,
     ) -> io::Result<()> {
+        if body.len() <= COPIED {
+            head.extend_from_slice(&body);
+            body.clear();
+        }
         let mut written = 0;
         if self.is_empty() {
-            let pieces = [IoSlice::new(head), IoSlice::new(&body)];
-            let pieces = if body.is_empty() { &pieces[..1] } else { &pieces[..] };
-            let done = Pin::new(io).poll_write_vectored(cx, pieces);
+            let io = Pin::new(io);
+            let done = if body.is_empty() {
+                io.poll_write(cx, head)
+            } else {
+                io.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&body)])
+            };
             if let Poll::Ready(count) = self.clock.watch(cx, done) {
                 written = count?;
             }

@@ -1,5 +1,8 @@
 //! How a response is written (RFC 9112 sections 4 to 7).
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::time::SystemTime;
 

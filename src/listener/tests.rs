@@ -95,7 +95,10 @@ impl Handler for Answers {
             return text(StatusCode::OK, "ok".into());
         }
         match request.into_body().collect().await {
-            Ok(body) => text(StatusCode::OK, format!("{} bytes", body.to_bytes().len())),
+            Ok(body) => {
+                let trailers = body.trailers().map_or(0, http::HeaderMap::len);
+                text(StatusCode::OK, format!("{trailers} trailers, {} bytes", body.to_bytes().len()))
+            }
             Err(error) => {
                 let fault = Fault::behind(&error).expect("the client's fault");
                 text(fault.status(), fault.as_str().into())
@@ -221,6 +224,26 @@ async fn a_head_that_arrives_byte_by_byte_in_time_is_served() {
     }
     served.read_to("3 bytes").await;
     assert_eq!(served.answers.seen(), ["POST /a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_of_a_request_reach_the_handler_and_a_large_body_arrives_piece_by_piece() {
+    let mut served = Served::with_room(64);
+    served.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    for _ in 0..9 {
+        served.send(&format!("64\r\n{}\r\n", "x".repeat(100))).await;
+    }
+    served.send("0\r\nX-Sum: 1\r\n\r\n").await;
+    served.read_to("1 trailers, 900 bytes").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_behind_a_body_that_nobody_reads_is_served_if_the_body_is_all_there() {
+    let mut served = Served::new();
+    served.send(&format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody{GET}")).await;
+    served.read_to("ok").await;
+    served.read_to("ok").await;
+    assert_eq!(served.answers.seen(), ["PUT /", "GET /"]);
 }
 
 #[tokio::test(start_paused = true)]
