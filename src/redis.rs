@@ -1,27 +1,31 @@
 //! Connections to Redis, made with what the library's defaults leave open: a reconnect policy
 //! without an end, a limit on every wait and on every buffer.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fred::clients::{Client, Pool};
+use fred::clients::Client;
 use fred::interfaces::ClientLike;
-use fred::types::config::{Config, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
+use fred::types::config::{Config, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig};
 use fred::types::{Builder, scripts::Script};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use crate::config::RedisConfig;
 
 /// Until a connection is open, its handshake included.
-const CONNECT: Duration = Duration::from_secs(2);
+pub const CONNECT: Duration = Duration::from_secs(2);
 /// The first pause before a reconnect, and the longest, in milliseconds.
-const RECONNECT: (u32, u32) = (20, 1000);
+pub const RECONNECT: (u32, u32) = (20, 1000);
 /// Commands that may wait for a connection; more fail at once.
 const BUFFERED: usize = 4096;
 /// A frame that nobody answers for this long ends its connection.
-const SILENCE: Duration = Duration::from_secs(2);
+pub const SILENCE: Duration = Duration::from_secs(2);
 /// Messages that a slow reader may be behind before it counts as a gap.
 const MESSAGES: usize = 8192;
 
@@ -34,7 +38,7 @@ pub struct RedisError(String);
 #[derive(Clone)]
 pub struct Connections {
     builder: Builder,
-    size: usize,
+    direct: Option<Direct>,
 }
 
 impl Connections {
@@ -45,6 +49,7 @@ impl Connections {
         target.fail_fast = false;
         target.username.clone_from(&config.username);
         target.password = config.password.as_ref().map(|password| password.expose().to_owned());
+        let direct = Direct::of(&target);
         let mut builder = Builder::from_config(target);
         builder
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT.0, RECONNECT.1, 2))
@@ -62,14 +67,17 @@ impl Connections {
                 performance.default_command_timeout = config.timeout;
                 performance.broadcast_channel_capacity = MESSAGES;
             });
-        Ok(Self { builder, size: config.connections })
+        Ok(Self { builder, direct })
     }
 
-    /// Connections for stored responses, which begin to connect now and never stop trying.
-    pub fn pool(&self) -> Result<Pool, RedisError> {
-        let pool = self.builder.build_pool(self.size).map_err(|error| RedisError(error.details().to_owned()))?;
-        drop(pool.connect_pool());
-        Ok(pool)
+    /// What connections for stored responses are to be like. Not connected.
+    pub fn template(&self) -> Result<Client, RedisError> {
+        self.builder.build().map_err(|error| RedisError(error.details().to_owned()))
+    }
+
+    /// How to do without the library: where there is one server at a time and no TLS.
+    pub fn direct(&self) -> Option<Direct> {
+        self.direct.clone()
     }
 
     /// One connection of its own, such as for subscriptions, with this limit on each command.
@@ -79,6 +87,71 @@ impl Connections {
         let client = builder.build().map_err(|error| RedisError(error.details().to_owned()))?;
         drop(client.connect());
         Ok(client)
+    }
+}
+
+/// Either end of a connection that is not the library's.
+pub type Socket = Box<dyn Stream>;
+
+/// What a connection can do.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How one server is reached without the library.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    server: Place,
+    hello: Vec<Vec<String>>,
+}
+
+/// Where that server is.
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+    /// Where the library has found the primary.
+    Found,
+}
+
+impl Direct {
+    fn of(config: &Config) -> Option<Self> {
+        let server = match &config.server {
+            _ if config.tls.is_some() => return None,
+            ServerConfig::Centralized { server } => Place::Tcp(server.host.to_string(), server.port),
+            ServerConfig::Unix { path } => Place::Unix(path.clone()),
+            ServerConfig::Sentinel { .. } => Place::Found,
+            ServerConfig::Clustered { .. } => return None,
+        };
+        let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let auth = match (&config.username, &config.password) {
+            (Some(user), Some(password)) => Some(own(&["AUTH", user, password])),
+            (None, Some(password)) => Some(own(&["AUTH", password])),
+            (_, None) => None,
+        };
+        let select = config.database.filter(|number| *number > 0).map(|number| own(&["SELECT", &number.to_string()]));
+        Some(Self { server, hello: auth.into_iter().chain(select).collect() })
+    }
+
+    /// What is said on a connection before anything else.
+    pub fn hello(&self) -> &[Vec<String>] {
+        &self.hello
+    }
+
+    /// A connection; `library` is one of the library's to the same Redis.
+    pub async fn connect(&self, library: &Client) -> io::Result<Socket> {
+        let (host, port) = match &self.server {
+            Place::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+            Place::Tcp(host, port) => (host.clone(), *port),
+            Place::Found => {
+                library.wait_for_connect().await.map_err(io::Error::other)?;
+                let found = library.active_connections().into_iter().next().ok_or(io::ErrorKind::NotConnected)?;
+                (found.host.to_string(), found.port)
+            }
+        };
+        let socket = TcpStream::connect((host, port)).await?;
+        socket.set_nodelay(true)?;
+        Ok(Box::new(socket))
     }
 }
 

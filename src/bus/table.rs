@@ -96,6 +96,8 @@ struct State {
     paths: Texts,
     /// Marks on everything: records for all, and those that outgrew the table.
     floor: Marks,
+    /// The highest number of all: what began after it needs no look at any pattern.
+    newest: Seq,
 }
 
 impl State {
@@ -217,6 +219,7 @@ impl Table {
             path_prefixes: Prefixes::default(),
             paths: Texts::default(),
             floor: Marks::NONE,
+            newest: 0,
         };
         Self { state: RwLock::new(state), version: AtomicU64::new(0), max_records }
     }
@@ -225,6 +228,7 @@ impl Table {
     /// soft record counts from the moment at which it was first applied.
     pub fn apply(&self, seq: Seq, record: &Record, now: Moment) {
         let mut state = self.state.write();
+        state.newest = state.newest.max(seq);
         let hard_floor = state.floor.hard;
         if !state.mark(&record.pattern, &Marks::of(seq, record.soft, now)) {
             return;
@@ -248,6 +252,9 @@ impl Table {
     /// What the records say about an entry whose fetch started when `born` was applied.
     pub fn check(&self, born: Seq, subject: &Subject<'_>) -> Validity {
         let state = self.state.read();
+        if state.newest <= born {
+            return Validity::Valid;
+        }
         let mut since: Option<Moment> = None;
         for marks in state.matching(subject) {
             if marks.hard > born {

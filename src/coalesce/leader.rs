@@ -9,19 +9,20 @@ use bytes::Bytes;
 use super::body::{BodyLimits, Pushed};
 use super::flight::{Flight, Settled};
 use super::follower::Follower;
-use super::slots::Slots;
+use super::slots::{New, Slots};
 
 /// The leader's hold on its flight and on the slot of its key. However it ends, by a return, an
 /// error, a cancelled task or a panic, nobody is left waiting and the slot is free.
 struct Hold<K: Eq + Hash, I, H, F> {
     slots: Arc<Slots<K, I, H, F>>,
-    key: K,
+    /// Of the key.
+    hash: u64,
     flight: Arc<Flight<I, H, F>>,
 }
 
 impl<K: Eq + Hash, I, H, F> Hold<K, I, H, F> {
     fn vacate(&self) {
-        self.slots.vacate(&self.key, &self.flight);
+        self.slots.vacate(self.hash, &self.flight);
     }
 }
 
@@ -41,8 +42,8 @@ pub struct Leader<K: Eq + Hash, I, H, F> {
 }
 
 impl<K: Eq + Hash, I, H, F> Leader<K, I, H, F> {
-    pub(super) fn new(slots: Arc<Slots<K, I, H, F>>, key: K, flight: Arc<Flight<I, H, F>>) -> Self {
-        Self { hold: Hold { slots, key, flight } }
+    pub(super) fn new(slots: Arc<Slots<K, I, H, F>>, (flight, hash): New<I, H, F>) -> Self {
+        Self { hold: Hold { slots, hash, flight } }
     }
 
     /// What was known of the fetch at its start.
@@ -53,6 +54,13 @@ impl<K: Eq + Hash, I, H, F> Leader<K, I, H, F> {
     /// A follower of this flight, for the leader's own client.
     pub fn follower(&self) -> Follower<I, H, F> {
         Follower::new(Arc::clone(&self.hold.flight), self.hold.flight.body.sit())
+    }
+
+    /// Frees the slot, as at the end of the flight: what was fetched must be stored by now. `None` if nobody
+    /// waits for it; nobody can join any more.
+    pub fn unless_alone(self) -> Option<Self> {
+        self.hold.vacate();
+        (self.hold.flight.body.readers() > 0).then_some(self)
     }
 
     /// Publishes the head: followers see it at once, and the body begins. Newcomers may join.

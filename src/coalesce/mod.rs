@@ -66,7 +66,7 @@ impl<K: Eq + Hash + Clone, I, H, F> Flights<K, I, H, F> {
         });
         match entered {
             Ok(follower) => Joined::Follow(follower),
-            Err(flight) => Joined::Lead(Leader::new(Arc::clone(&self.slots), key.clone(), flight)),
+            Err(new) => Joined::Lead(Leader::new(Arc::clone(&self.slots), new)),
         }
     }
 
@@ -74,7 +74,7 @@ impl<K: Eq + Hash + Clone, I, H, F> Flights<K, I, H, F> {
     /// background.
     pub fn lead(&self, key: &K, info: I, admit: impl FnOnce(&I, Option<&H>) -> bool) -> Option<Leader<K, I, H, F>> {
         let entered = self.slots.enter(key, info, |flight| flight.admits(admit).then_some(()));
-        entered.err().map(|flight| Leader::new(Arc::clone(&self.slots), key.clone(), flight))
+        entered.err().map(|new| Leader::new(Arc::clone(&self.slots), new))
     }
 
     /// Flights that newcomers can find.

@@ -1,4 +1,4 @@
-//! The leader's task: ask L2, then the origin, judge the answer, share it and store it.
+//! The leader's task: ask the origin, judge the answer, share it and store it.
 //!
 //! It runs detached from the client that caused it, so that nobody's disconnect strands others.
 
@@ -14,10 +14,9 @@ use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::Entry;
 use crate::key::Key;
-use crate::l2::{Found, Lease, Query};
+use crate::l2::Lease;
 use crate::origin::ResponseBody;
 use crate::policy::request::Demand;
-use crate::policy::reuse::Reuse;
 use crate::policy::storability::{self, Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
 use crate::policy::vary::Selecting;
@@ -28,6 +27,7 @@ use super::coding;
 use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
 use super::forward::{OriginHead, add_date, strip_connection};
+use super::inquiry::Inquiry;
 use super::parts::Scope;
 use super::site::Route;
 
@@ -40,6 +40,14 @@ pub(super) enum Fetched {
     Failed,
 }
 
+/// The fleet has nothing that would spare a fetch.
+pub(super) struct Missing {
+    /// Its consent to fetch, if it gave one.
+    pub(super) lease: Option<Lease>,
+    /// What it has that was not wanted.
+    pub(super) stale: Option<Arc<Entry>>,
+}
+
 /// A response for the leader's own client alone.
 pub(super) struct Direct {
     pub(super) response: Response<ResponseBody>,
@@ -48,8 +56,6 @@ pub(super) struct Direct {
 
 /// After a failed refresh the next attempt waits this long, so that a struggling origin is left alone.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Two copies of one response that came by different ways differ in age by less.
-const SAME: Duration = Duration::from_millis(20);
 
 /// Why there is a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,26 +101,18 @@ pub(super) struct Arrived {
 }
 
 impl Fetch {
-    /// Fetches as the leader. `client` gets the response if it is for that client alone; if the
-    /// client has left, such a response is dropped, and with it the origin's connection. It is
-    /// dropped as soon as the response turns out to be shared: the client then reads it like any
-    /// follower, while it arrives.
-    pub(super) async fn run(mut self, leader: Leader, client: Option<oneshot::Sender<Direct>>) -> Fetched {
-        // It may have been purged since it was looked up. The fetch counts as newer than that purge, so what
-        // it confirmed would be taken for newer as well.
-        self.stored = self.stored.take().filter(|stored| stored.is_valid(self.key.url(), self.proxy.log.table()));
-        match self.ask_fleet().await {
-            Found::Stored(entry) => {
-                let fetched = self.share_found(leader, &entry);
-                self.refresh_found(entry);
-                return fetched;
-            }
-            Found::Lead(lease, stale) => {
-                self.lease = Mutex::new(Some(lease));
-                self.take_over(stale);
-            }
-            Found::Unavailable(stale) => self.take_over(stale),
-        }
+    /// Fetches as the leader, after the fleet was asked and has `found` nothing that spares it. `client` gets the
+    /// response if it is for that client alone; if the client has left, such a response is dropped, and with it the
+    /// origin's connection. It is dropped as soon as the response turns out to be shared: the client then reads it
+    /// like any follower, while it arrives.
+    pub(super) async fn run(
+        mut self,
+        leader: Leader,
+        found: Missing,
+        client: Option<oneshot::Sender<Direct>>,
+    ) -> Fetched {
+        self.lease = Mutex::new(found.lease);
+        self.take_over(found.stale);
         let arrived = match self.send(true).await {
             Ok(arrived) => arrived,
             Err(fault) => return self.fail(leader, FailureKind::Origin(fault)),
@@ -176,51 +174,24 @@ impl Fetch {
         Ok(Arrived { response, received, delay: received.since(asked) })
     }
 
-    /// What the fleet has, or its consent to fetch. Waits while another instance fetches.
-    async fn ask_fleet(&self) -> Found {
-        // Parts are not shared: a lease for one would keep others from fetching the whole.
-        if self.cause == Cause::Alone || self.scope.asked.is_some() || !self.proxy.is_in_sync() {
-            return Found::Unavailable(None);
+    /// What this fetch would ask the fleet.
+    pub(super) fn inquiry(&self) -> Inquiry<'_> {
+        Inquiry {
+            proxy: &self.proxy,
+            policy: &self.policy,
+            key: &self.key,
+            request: &self.selecting_from,
+            names: self.stored.as_ref().map_or(&[][..], |stored| stored.selecting().names()),
+            stored: self.stored.as_ref(),
+            cause: &self.cause,
+            scope: &self.scope,
         }
-        let names = self.stored.as_ref().map(|stored| stored.selecting().names().to_vec());
-        let names = names.or_else(|| self.proxy.known_names(&self.key)).unwrap_or_default();
-        let patience = if self.policy.coalesce { self.policy.coalesce_wait } else { Duration::ZERO };
-        let wanted = |entry: &Entry| self.is_wanted(entry);
-        let query = Query { key: &self.key, request: &self.selecting_from, names: &names, wanted: &wanted, patience };
-        self.proxy.remote.look_up(query).await
-    }
-
-    /// Whether an entry of the fleet spares the fetch: it is newer than what is stored here, and fresh
-    /// or, for a client that waits, good enough until it has been refreshed.
-    fn is_wanted(&self, entry: &Entry) -> bool {
-        let now = self.proxy.clock.now();
-        let newer = self
-            .stored
-            .as_ref()
-            .is_none_or(|stored| entry.born() > stored.born() || entry.age(now).saturating_add(SAME) < stored.age(now));
-        let will_do = match &self.cause {
-            Cause::Client(demand) => {
-                let reuse = entry.reuse(now, demand);
-                matches!(reuse, Reuse::Fresh | Reuse::StaleWhileRevalidate | Reuse::StaleAccepted)
-            }
-            Cause::Refresh => entry.reuse(now, &Demand::default()) == Reuse::Fresh,
-            Cause::Alone => false,
-        };
-        newer && will_do && self.fits(entry)
-    }
-
-    /// Whether an entry of the fleet is valid here and for this request. One that was fetched further on
-    /// in the log than is known here cannot be judged: it may be from a log that Redis has lost.
-    fn fits(&self, entry: &Entry) -> bool {
-        self.proxy.log.knows(entry.born())
-            && entry.is_valid(self.key.url(), self.proxy.log.table())
-            && entry.selecting().matches(&self.selecting_from)
     }
 
     /// Where nothing is stored here, what the fleet has can be confirmed, or stand in.
     fn take_over(&mut self, stale: Option<Arc<Entry>>) {
         if self.stored.is_none() {
-            self.stored = stale.filter(|entry| self.fits(entry));
+            self.stored = stale.filter(|entry| self.inquiry().fits(entry));
             self.borrowed = self.stored.is_some();
         }
     }

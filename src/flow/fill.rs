@@ -22,7 +22,6 @@ use super::answer::Answer;
 use super::cache_status::Forwarded;
 use super::fetch::Cause;
 use super::flight::{Failure, FlightKey, Head};
-use super::forward::OriginHead;
 use super::lead::Role;
 use super::parts::Scope;
 use super::site::Route;
@@ -40,13 +39,6 @@ pub(super) struct Miss {
     pub(super) cause: Cause,
     /// How much of the representation it would be for.
     pub(super) scope: Scope,
-}
-
-impl Miss {
-    /// What the origin is asked for.
-    fn request(&self, visit: &Visit) -> OriginHead {
-        OriginHead::fetch(visit, &self.key, &self.policy.key.headers).asking(self.scope.asked.as_ref())
-    }
 }
 
 /// What a follower does next.
@@ -96,18 +88,20 @@ impl Proxy {
             });
             let next = match joined {
                 Joined::Lead(leader) => {
-                    // Between the look at L1 and the join another fetch may have ended and left its
-                    // response: without a second look the origin would be asked twice.
-                    if let Some(answer) = self.find_by_now(visit, &route, &miss) {
-                        return answer;
+                    if self.l1.find_again(miss.key.as_bytes()).is_some() {
+                        // Between the look at L1 and the join another fetch may have ended and left its
+                        // response: without a second look the origin would be asked twice.
+                        if let Some(answer) = self.find_by_now(visit, &route, &miss) {
+                            return answer;
+                        }
+                        // That response may have been the first to tell what the URL varies on, and
+                        // others wait for this variant already.
+                        if flight.variant.is_none() && self.known_variant(&miss.key, &visit.parts.headers).is_some() {
+                            continue;
+                        }
                     }
-                    // That response may have been the first to tell what the URL varies on, and
-                    // others wait for this variant already.
-                    if flight.variant.is_none() && self.known_variant(&miss.key, &visit.parts.headers).is_some() {
-                        continue;
-                    }
-                    let request = miss.request(visit);
-                    return self.lead(visit, &route, &miss, leader, request).await;
+                    let names = flight.variant.as_ref().map_or(&[][..], Selecting::names);
+                    return self.lead(visit, &route, &miss, leader, names).await;
                 }
                 Joined::Follow(follower) => self.follow(visit, &route, &miss, follower, arrived).await,
             };
@@ -119,8 +113,7 @@ impl Proxy {
                 }
             }
         }
-        let request = miss.request(visit);
-        Box::pin(self.lead_unjoined(visit, &route, &miss, request)).await
+        Box::pin(self.lead_unjoined(visit, &route, &miss)).await
     }
 
     /// Waits for the head of another's fetch.
@@ -170,14 +163,14 @@ impl Proxy {
 
     /// The variant that this request asks for, judged by what the URL's stored responses vary on.
     pub(super) fn known_variant(&self, key: &Key, request: &HeaderMap) -> Option<Selecting> {
-        let slot = self.l1.find(key.as_bytes())?;
+        let slot = self.l1.find_again(key.as_bytes())?;
         let names = slot.all().next()?.selecting().names();
         (!names.is_empty()).then(|| Selecting::new(names, request))
     }
 
     /// What the stored responses of a URL vary on.
     pub(super) fn known_names(&self, key: &Key) -> Option<Vec<HeaderName>> {
-        Some(self.l1.find(key.as_bytes())?.all().next()?.selecting().names().to_vec())
+        Some(self.l1.find_again(key.as_bytes())?.all().next()?.selecting().names().to_vec())
     }
 
     /// Whether something that a fetch brings was purged after it began and before `arrived`.

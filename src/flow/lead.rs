@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
-use http::header::RANGE;
+use http::header::{HeaderName, RANGE};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::clock::Moment;
 use crate::coalesce::{Joined, Outcome as Seen, Reader};
 use crate::config::CachePolicy;
+use crate::entry::Entry;
 use crate::key::Key;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
@@ -20,10 +22,11 @@ use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
 use super::coding;
-use super::fetch::{Cause, Direct, Fetch};
+use super::fetch::{Cause, Direct, Fetch, Missing};
 use super::fill::Miss;
 use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
 use super::forward::OriginHead;
+use super::inquiry::Inquiry;
 use super::interim::Audience;
 use super::parts::{Asked, Scope};
 use super::respond;
@@ -41,18 +44,58 @@ pub(super) enum Role {
 static UNJOINED: AtomicU64 = AtomicU64::new(0);
 
 impl Proxy {
-    /// Leads a flight: the fetch runs in a task of its own, so that this client may leave.
+    /// Leads a flight. The fleet is asked here: if it has the response, as a shared tier mostly has, no task and no
+    /// request to the origin is made. A client that leaves meanwhile lets go of the flight, and of a lease that it
+    /// was given; those who wait look again. Responses of the key vary on `names`, as far as is known here.
     pub(super) async fn lead(
         self: &Arc<Self>,
         visit: &mut Visit,
         route: &Arc<Route>,
         miss: &Miss,
         leader: Leader,
-        request: OriginHead,
+        names: &[HeaderName],
+    ) -> Answer {
+        // It may have been purged since it was looked up. The fetch counts as newer than that purge, so what
+        // it confirmed would be taken for newer as well.
+        let stored = miss.stored.as_ref().filter(|stored| stored.is_valid(miss.key.url(), self.log.table()));
+        let inquiry = Inquiry {
+            proxy: self,
+            policy: &miss.policy,
+            key: &miss.key,
+            request: &visit.parts.headers,
+            names: stored.map_or(names, |stored| stored.selecting().names()),
+            stored,
+            cause: &miss.cause,
+            scope: &miss.scope,
+        };
+        match inquiry.ask().await {
+            Ok(entry) => {
+                let now = self.clock.now();
+                inquiry.share(route, leader, &entry, now);
+                if entry.fresh_left(now).is_zero() {
+                    self.fetch(visit, route, miss, stored).refresh_found(Arc::clone(&entry));
+                }
+                Self::show_found(visit, route, miss, &entry, now)
+            }
+            Err(missing) => {
+                let fetch = self.fetch(visit, route, miss, stored);
+                Box::pin(self.lead_fetch(visit, route, miss, leader, (fetch, missing))).await
+            }
+        }
+    }
+
+    /// Leads to the origin: the fetch runs in a task of its own, so that this client may leave.
+    async fn lead_fetch(
+        self: &Arc<Self>,
+        visit: &mut Visit,
+        route: &Arc<Route>,
+        miss: &Miss,
+        leader: Leader,
+        (fetch, missing): (Fetch, Missing),
     ) -> Answer {
         let mut follower = leader.follower();
         let (sender, receiver) = oneshot::channel();
-        tokio::spawn(self.fetch(visit, route, miss, request).run(leader, Some(sender)));
+        tokio::spawn(fetch.run(leader, missing, Some(sender)));
         // The sender is dropped without a word when the response is shared, or there is none.
         if let Ok(direct) = receiver.await {
             return Box::pin(self.direct(visit, route, miss, direct)).await;
@@ -60,7 +103,7 @@ impl Proxy {
         match follower.head().await {
             Seen::Filled { head, body } => self.show(visit, route, miss, &head, body, Role::Leader),
             Seen::Failed(failure) => self.stand_in(visit, route, miss, &failure),
-            // Let go without a response: L2 had it, and L1 has it by now.
+            // Let go without a response: L1 may have one by now.
             Seen::Uncacheable | Seen::Abandoned => match self.find_by_now(visit, route, miss) {
                 Some(answer) => answer,
                 None => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
@@ -69,17 +112,12 @@ impl Proxy {
     }
 
     /// Leads a flight that nobody else can join.
-    pub(super) async fn lead_unjoined(
-        self: &Arc<Self>,
-        visit: &mut Visit,
-        route: &Arc<Route>,
-        miss: &Miss,
-        request: OriginHead,
-    ) -> Answer {
+    pub(super) async fn lead_unjoined(self: &Arc<Self>, visit: &mut Visit, route: &Arc<Route>, miss: &Miss) -> Answer {
         let number = UNJOINED.fetch_add(1, Ordering::Relaxed);
         let flight = FlightKey { key: miss.key.clone(), variant: None, asked: None, alone: Some(number) };
+        let names = self.known_names(&miss.key).unwrap_or_default();
         match self.flights.join(&flight, self.log.applied(), |_, _| false) {
-            Joined::Lead(leader) => self.lead(visit, route, miss, leader, request).await,
+            Joined::Lead(leader) => self.lead(visit, route, miss, leader, &names).await,
             Joined::Follow(_) => self.stand_in(visit, route, miss, &Failure::origin(OriginFault::Abandoned)),
         }
     }
@@ -101,10 +139,7 @@ impl Proxy {
         let (demand, cause) = (Demand::default(), Cause::Alone);
         let scope = Scope { asked: Asked::of(&visit.parts), parts: None };
         let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause, scope };
-        // The client's conditions stay: whatever they shape is not storable, and most clients of an
-        // uncacheable URL are better served by a 304.
-        let request = OriginHead::fetch_with_conditions(visit, key, &miss.policy.key.headers).for_route(&route);
-        self.lead_unjoined(visit, &route, &miss, request).await
+        self.lead_unjoined(visit, &route, &miss).await
     }
 
     /// Fetches what is too large to be stored: the range that the client asks for, which others may share
@@ -161,14 +196,7 @@ impl Proxy {
         role: Role,
     ) -> Answer {
         if let Some(entry) = &head.found {
-            let now = self.clock.now();
-            let outcome = match entry.reuse(now, &miss.demand) {
-                Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
-                Reuse::StaleAccepted => Outcome::StaleAccepted,
-                // Or it was fresh when it was found.
-                Reuse::Fresh | Reuse::StaleIfError | Reuse::Expired => Outcome::HitL2,
-            };
-            return Self::hit(visit, Arc::clone(route), entry, now, outcome);
+            return Self::show_found(visit, route, miss, entry, self.clock.now());
         }
         let outcome = match (role, head.not_stored, head.confirmed) {
             (Role::Follower, ..) => Outcome::Coalesced,
@@ -193,6 +221,17 @@ impl Proxy {
             Some(reason) => answer.because(reason),
             None => answer,
         }
+    }
+
+    /// Answers with what the fleet had.
+    fn show_found(visit: &Visit, route: &Arc<Route>, miss: &Miss, entry: &Entry, now: Moment) -> Answer {
+        let outcome = match entry.reuse(now, &miss.demand) {
+            Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
+            Reuse::StaleAccepted => Outcome::StaleAccepted,
+            // Or it was fresh when it was found.
+            Reuse::Fresh | Reuse::StaleIfError | Reuse::Expired => Outcome::HitL2,
+        };
+        Self::hit(visit, Arc::clone(route), entry, now, outcome)
     }
 
     /// The origin failed: the stale response if it may stand in, else an honest error.
@@ -226,7 +265,18 @@ impl Proxy {
     }
 
     /// What the fetch needs to outlive this request.
-    fn fetch(self: &Arc<Self>, visit: &Visit, route: &Arc<Route>, miss: &Miss, request: OriginHead) -> Fetch {
+    fn fetch(self: &Arc<Self>, visit: &Visit, route: &Arc<Route>, miss: &Miss, stored: Option<&Arc<Entry>>) -> Fetch {
+        let request = match miss.cause {
+            // The client's conditions stay: whatever they shape is not storable, and most clients of an
+            // uncacheable URL are better served by a 304.
+            Cause::Alone => {
+                OriginHead::fetch_with_conditions(visit, &miss.key, &miss.policy.key.headers).for_route(route)
+            }
+            Cause::Client(_) | Cause::Refresh => {
+                let request = OriginHead::fetch(visit, &miss.key, &miss.policy.key.headers);
+                request.asking(miss.scope.asked.as_ref())
+            }
+        };
         Fetch {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
@@ -235,7 +285,7 @@ impl Proxy {
             site: visit.site_name(),
             request: request.telling(visit, Audience::First),
             selecting_from: visit.parts.headers.clone(),
-            stored: miss.stored.clone(),
+            stored: stored.map(Arc::clone),
             borrowed: false,
             cause: miss.cause.clone(),
             scope: miss.scope.clone(),

@@ -20,6 +20,7 @@ mod flight;
 mod forward;
 mod head;
 mod hit;
+mod inquiry;
 mod interim;
 mod lead;
 mod partial;

@@ -145,7 +145,7 @@ impl Proxy {
     }
 
     fn stored_parts(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Parts>> {
-        let slot = self.l1.find(key.as_bytes())?;
+        let slot = self.l1.find_again(key.as_bytes())?;
         let parts = slot.select_parts(request)?;
         parts.entry().is_valid(key.url(), self.log.table()).then(|| Arc::clone(parts))
     }

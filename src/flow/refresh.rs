@@ -130,12 +130,25 @@ impl Fetch {
         tokio::spawn(self.refresh(place));
     }
 
+    /// What another instance has fetched meanwhile, or else a fetch.
+    async fn renew(mut self, leader: Leader) -> Fetched {
+        self.stored = self.stored.take().filter(|stored| stored.is_valid(self.key.url(), self.proxy.log.table()));
+        match self.inquiry().ask().await {
+            Ok(entry) => {
+                self.inquiry().share(&self.route, leader, &entry, self.proxy.clock.now());
+                self.refresh_found(entry);
+                Fetched::Stored
+            }
+            Err(missing) => self.run(leader, missing, None).await,
+        }
+    }
+
     /// Boxed, because a fetch that finds something to refresh contains one that refreshes it.
     fn refresh(self, place: Place) -> BoxFuture<'static, ()> {
         async move {
             let Place { leader, _permit } = place;
             let route = Arc::clone(&self.route);
-            let result = match self.run(leader, None).await {
+            let result = match self.renew(leader).await {
                 Fetched::Stored => RefreshResult::Replaced,
                 Fetched::Confirmed => RefreshResult::Confirmed,
                 Fetched::NotStored => RefreshResult::Uncacheable,

@@ -9,7 +9,6 @@ use crate::policy::request::Demand;
 use crate::policy::search::Variance;
 
 use super::Proxy;
-use super::fetch::Fetch;
 use super::hit::LookUp;
 use super::visit::Visit;
 
@@ -45,15 +44,13 @@ impl Proxy {
             (Variance::of(&entry.content().fields) == Some(variance)).then_some((key, found))
         })
     }
-}
 
-impl Fetch {
     /// Notes where `entry` stands, if it is good for other queries.
-    pub(super) fn learn(&self, key: &Key, entry: &Arc<Entry>) {
-        if self.policy.key.no_vary_search
+    pub(super) fn learn(&self, policy: &CachePolicy, key: &Key, entry: &Arc<Entry>) {
+        if policy.key.no_vary_search
             && let Some(variance) = Variance::of(&entry.content().fields)
         {
-            self.proxy.l1.learn(key, &variance);
+            self.l1.learn(key, &variance);
         }
     }
 }

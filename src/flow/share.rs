@@ -150,7 +150,7 @@ impl Fetch {
     /// Puts what was fetched into L1, and notes which other queries it is good for.
     pub(super) fn keep(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Reason> {
         self.proxy.keep(&self.key, &entry)?;
-        self.learn(&self.key, &entry);
+        self.proxy.learn(&self.policy, &self.key, &entry);
         Ok(entry)
     }
 
@@ -176,34 +176,6 @@ impl Fetch {
     pub(super) fn not_stored(&self, reason: Reason) -> Fetched {
         self.route.metrics.not_stored[reason as usize].inc();
         Fetched::NotStored
-    }
-
-    /// The fleet has it: as good as a fetch.
-    pub(super) fn share_found(&self, leader: Leader, entry: &Arc<Entry>) -> Fetched {
-        let now = self.proxy.clock.now();
-        // It answers those who wait, even if it may not stay.
-        let _ = self.keep(Arc::clone(entry));
-        if let Some(old) = &self.stored {
-            self.proxy.code_again(&self.route, &self.key, old, entry);
-        }
-        let content = entry.content();
-        let head = Head {
-            status: content.status,
-            fields: content.fields.clone(),
-            cookies: Vec::new(),
-            length: Some(content.body.len() as u64),
-            part: None,
-            selecting: entry.selecting().clone(),
-            tags: entry.tags().to_vec(),
-            initial_age: entry.age(now),
-            received: now,
-            ttl: None,
-            confirmed: false,
-            not_stored: None,
-            found: Some(Arc::clone(entry)),
-        };
-        drop(share(leader, Arc::new(head), content.body.clone()));
-        Fetched::Stored
     }
 
     /// Shares a server error with those who wait, and stores nothing.

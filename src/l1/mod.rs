@@ -93,6 +93,11 @@ impl L1 {
         self.cache.get(key)
     }
 
+    /// The same for what was not there a moment ago: if it still is not, that costs less, and does not count as a use.
+    pub fn find_again(&self, key: &[u8]) -> Option<Slot> {
+        if self.cache.contains_key(key) { self.find(key) } else { None }
+    }
+
     /// Stores an entry in place of those it supersedes, and ends a hit-for-miss marker.
     pub fn store(&self, key: &Key, entry: &Arc<Entry>, now: Moment) -> Stored {
         let mut verdict = Stored::Kept;

@@ -4,11 +4,12 @@
 //! of failures nobody asks any more; after a pause one request probes, and a run of successful
 //! probes closes the breaker again, so that a Redis that comes and goes does not flap.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 
 /// When the breaker opens and closes.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,7 @@ enum State {
 #[derive(Debug)]
 pub struct Breaker {
     thresholds: Thresholds,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -57,28 +59,29 @@ pub struct Breaker {
 /// dropped instead counts as a failure, so that an abandoned probe does not block the next.
 #[must_use]
 #[derive(Debug)]
-pub struct Pass<'a> {
-    breaker: &'a Breaker,
+pub struct Pass {
+    breaker: Arc<Breaker>,
     settled: bool,
-    now: Moment,
 }
 
 impl Breaker {
     /// A closed breaker.
-    pub fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, state: Mutex::new(State::Closed { failures: 0 }) }
+    pub fn new(thresholds: Thresholds, clock: Clock) -> Self {
+        Self { thresholds, clock, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
     /// Leave to send a command; none while Redis is not worth asking.
-    pub fn pass(&self, now: Moment) -> Option<Pass<'_>> {
+    pub fn pass(self: &Arc<Self>) -> Option<Pass> {
         let mut state = self.state.lock();
         match *state {
             State::Closed { .. } => {}
-            State::Open { probe_at, successes } if now >= probe_at => *state = State::HalfOpen { successes },
+            State::Open { probe_at, successes } if self.clock.now() >= probe_at => {
+                *state = State::HalfOpen { successes }
+            }
             State::Open { .. } | State::HalfOpen { .. } => return None,
         }
         drop(state);
-        Some(Pass { breaker: self, settled: false, now })
+        Some(Pass { breaker: Arc::clone(self), settled: false })
     }
 
     /// Whether commands flow freely.
@@ -86,7 +89,9 @@ impl Breaker {
         matches!(*self.state.lock(), State::Closed { .. })
     }
 
-    fn settle(&self, verdict: Verdict, now: Moment) -> Option<Turned> {
+    fn settle(&self, verdict: Verdict) -> Option<Turned> {
+        // The clock is read where it matters, which is not on the way of a Redis that answers.
+        let now = || self.clock.now();
         let mut state = self.state.lock();
         let limits = self.thresholds;
         let before = *state;
@@ -99,10 +104,10 @@ impl Breaker {
                 State::Closed { failures: 0 }
             }
             (State::HalfOpen { successes }, Verdict::Answered) => {
-                State::Open { probe_at: now, successes: successes + 1 }
+                State::Open { probe_at: now(), successes: successes + 1 }
             }
             (State::Closed { .. } | State::HalfOpen { .. }, Verdict::Failed) => {
-                State::Open { probe_at: now.plus(limits.pause), successes: 0 }
+                State::Open { probe_at: now().plus(limits.pause), successes: 0 }
             }
             // A command that was on its way when the breaker opened: the probes decide.
             (open @ State::Open { .. }, _) => open,
@@ -115,18 +120,18 @@ impl Breaker {
     }
 }
 
-impl Pass<'_> {
-    /// Tells what became of the command, at `now`; returns what that did to the breaker.
-    pub fn settle(mut self, verdict: Verdict, now: Moment) -> Option<Turned> {
+impl Pass {
+    /// Tells what became of the command; returns what that did to the breaker.
+    pub fn settle(mut self, verdict: Verdict) -> Option<Turned> {
         self.settled = true;
-        self.breaker.settle(verdict, now)
+        self.breaker.settle(verdict)
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
         if !self.settled {
-            self.breaker.settle(Verdict::Failed, self.now);
+            self.breaker.settle(Verdict::Failed);
         }
     }
 }
@@ -137,51 +142,65 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_secs(1);
 
-    fn breaker() -> Breaker {
-        Breaker::new(Thresholds { failures: 3, successes: 2, pause: PAUSE })
+    fn breaker() -> (Arc<Breaker>, Clock) {
+        let clock = Clock::manual();
+        let thresholds = Thresholds { failures: 3, successes: 2, pause: PAUSE };
+        (Arc::new(Breaker::new(thresholds, clock.clone())), clock)
     }
 
-    fn at(millis: u64) -> Moment {
-        Moment::from_micros(millis * 1000)
+    fn tell(breaker: &Arc<Breaker>, verdict: Verdict) -> Option<Turned> {
+        breaker.pass().expect("a pass").settle(verdict)
     }
 
-    fn tell(breaker: &Breaker, verdict: Verdict, millis: u64) -> Option<Turned> {
-        breaker.pass(at(millis)).expect("a pass").settle(verdict, at(millis))
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_not_before() {
-        let breaker = breaker();
+        let (breaker, clock) = breaker();
         for verdict in [Verdict::Failed, Verdict::Failed, Verdict::Answered, Verdict::Failed, Verdict::Failed] {
-            assert_eq!(tell(&breaker, verdict, 0), None);
+            assert_eq!(tell(&breaker, verdict), None);
         }
         assert!(breaker.is_closed());
-        assert_eq!(tell(&breaker, Verdict::Failed, 0), Some(Turned::Open));
-        assert!(breaker.pass(at(999)).is_none());
+        assert_eq!(tell(&breaker, Verdict::Failed), Some(Turned::Open));
+        clock.advance(millis(999));
+        assert!(breaker.pass().is_none());
     }
 
     #[test]
     fn one_probe_at_a_time_and_several_in_a_row_close_it() {
-        let breaker = breaker();
-        let turned = [0; 3].map(|millis| tell(&breaker, Verdict::Failed, millis));
+        let (breaker, clock) = breaker();
+        let turned = [0; 3].map(|_| tell(&breaker, Verdict::Failed));
         assert_eq!(turned, [None, None, Some(Turned::Open)]);
-        let probe = breaker.pass(at(1000)).unwrap();
-        assert!(breaker.pass(at(1000)).is_none(), "a second probe");
-        assert_eq!(probe.settle(Verdict::Answered, at(1001)), None);
+        clock.advance(PAUSE);
+        let probe = breaker.pass().unwrap();
+        assert!(breaker.pass().is_none(), "a second probe");
+        assert_eq!(probe.settle(Verdict::Answered), None);
         assert!(!breaker.is_closed());
-        assert_eq!(tell(&breaker, Verdict::Answered, 1001), Some(Turned::Closed));
+        assert_eq!(tell(&breaker, Verdict::Answered), Some(Turned::Closed));
         assert!(breaker.is_closed());
     }
 
     #[test]
     fn a_failed_or_abandoned_probe_starts_the_pause_again() {
-        let breaker = breaker();
-        let turned = [0; 3].map(|millis| tell(&breaker, Verdict::Failed, millis));
+        let (breaker, clock) = breaker();
+        let turned = [0; 3].map(|_| tell(&breaker, Verdict::Failed));
         assert_eq!(turned, [None, None, Some(Turned::Open)]);
-        assert_eq!(tell(&breaker, Verdict::Failed, 1000), None);
-        assert!(breaker.pass(at(1999)).is_none());
-        drop(breaker.pass(at(2000)));
-        assert!(breaker.pass(at(2999)).is_none());
-        assert!(breaker.pass(at(3000)).is_some());
+        for abandoned in [false, true] {
+            clock.advance(millis(999));
+            assert!(breaker.pass().is_none());
+            clock.advance(millis(1));
+            let probe = breaker.pass().unwrap();
+            if abandoned {
+                drop(probe);
+            } else {
+                assert_eq!(probe.settle(Verdict::Failed), None);
+            }
+        }
+        clock.advance(millis(999));
+        assert!(breaker.pass().is_none());
+        clock.advance(millis(1));
+        assert!(breaker.pass().is_some());
     }
 }

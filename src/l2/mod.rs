@@ -2,11 +2,18 @@
 //!
 //! An instance without Redis runs the same journey with [`Absent`].
 
+mod ask;
 pub mod breaker;
+mod connection;
 pub mod envelope;
+mod lanes;
+mod line;
 mod names;
 mod redis;
+mod resp;
 mod scripts;
+mod shared;
+mod talk;
 mod wake;
 
 use std::sync::Arc;
@@ -19,6 +26,8 @@ use tokio::time::Instant;
 use crate::entry::Entry;
 use crate::entry::Seq;
 use crate::key::Key;
+
+use names::Place;
 
 pub use redis::{Redis, Settings};
 
@@ -53,38 +62,40 @@ pub struct Query<'a> {
 pub struct Lease {
     /// Tells this lease from every other.
     token: String,
-    /// What it is called in the tier.
-    name: String,
+    /// What it is a lease of.
+    place: Place,
     /// When this instance learnt that it has it.
     granted: Instant,
     /// Frees it; with a span, nobody waits for anybody's fetch of the key for that long.
-    free: Option<Box<dyn FnOnce(Option<Duration>) + Send + Sync>>,
+    free: Option<Free>,
 }
 
+type Free = Box<dyn FnOnce(String, Option<Duration>) + Send + Sync>;
+
 impl Lease {
-    fn new(token: String, name: String, free: impl FnOnce(Option<Duration>) + Send + Sync + 'static) -> Self {
-        Self { token, name, granted: Instant::now(), free: Some(Box::new(free)) }
+    fn new(token: String, place: Place, free: impl FnOnce(String, Option<Duration>) + Send + Sync + 'static) -> Self {
+        Self { token, place, granted: Instant::now(), free: Some(Box::new(free)) }
     }
 
     /// There is nothing to share, because the response is uncacheable or the fetch failed: for this
     /// long nobody waits for anybody, or they would all fail one after the other.
     pub fn disband(mut self, span: Duration) {
         if let Some(free) = self.free.take() {
-            free(Some(span));
+            free(std::mem::take(&mut self.token), Some(span));
         }
     }
 
-    /// Name and token, to be spent: what spends them frees the lease.
-    fn spend(mut self) -> (String, String) {
+    /// Place and token, to be spent: what spends them frees the lease.
+    fn spend(mut self) -> (Place, String) {
         self.free = None;
-        (std::mem::take(&mut self.name), std::mem::take(&mut self.token))
+        (self.place, std::mem::take(&mut self.token))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(free) = self.free.take() {
-            free(None);
+            free(std::mem::take(&mut self.token), None);
         }
     }
 }

@@ -7,32 +7,29 @@ use crate::entry::Seq;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
 
-use super::redis::Settings;
-
 /// What the value of a key says whose responses vary: on which fields.
 const POINTER: &[u8] = b"MPNV1 ";
-/// The variant of a key that varies on nothing, and the place of its pointer if it does.
-pub(super) const PLAIN: &str = "-";
-/// The names of one key in Redis.
-#[derive(Clone)]
-pub(super) struct Names {
-    base: String,
-    pub(super) value: String,
-    pub(super) lease: String,
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Where one variant of one key is in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The log that it is filed under.
+    pub(super) log: u64,
+    /// The hash of the key.
+    pub(super) key: u128,
+    /// The hash of the selecting fields; none for what varies on nothing, and for the pointer of what does.
+    pub(super) variant: Option<u128>,
 }
 
-impl Names {
-    pub(super) fn new(settings: &Settings, key: &Key, variant: &str) -> Self {
-        let (prefix, log) = (&settings.prefix, settings.log_id.get());
-        let base = format!("{prefix}{log:016x}:{{{:032x}}}", xxh3_128(key.as_bytes()));
-        Self { value: format!("{base}:v:{variant}"), lease: format!("{base}:l:{variant}"), base }
+impl Place {
+    /// The place of what varies on nothing.
+    pub(super) fn plain(log: u64, key: &Key) -> Self {
+        Self { log, key: xxh3_128(key.as_bytes()), variant: None }
     }
 
-    pub(super) fn of(&self, what: &str) -> String {
-        format!("{}:{what}", self.base)
-    }
-
-    pub(super) fn variant(selecting: &Selecting) -> String {
+    /// The same key's place for a variant.
+    pub(super) fn of(self, selecting: &Selecting) -> Self {
         let mut hash = Xxh3::new();
         for (name, value) in selecting.fields() {
             hash.update(name.as_str().as_bytes());
@@ -40,7 +37,66 @@ impl Names {
             hash.update(value.map_or(&[][..], |value| value));
             hash.update(&[0]);
         }
-        format!("{:032x}", hash.digest128())
+        Self { variant: Some(hash.digest128()), ..self }
+    }
+
+    /// What the value is called, at the end of `name`. The other names follow from it; see `scripts`.
+    pub(super) fn push_value(self, name: &mut String, prefix: &str) {
+        self.push(name, prefix, ":v:");
+        self.push_variant(name);
+    }
+
+    pub(super) fn value(self, prefix: &str) -> String {
+        let mut name = String::new();
+        self.push_value(&mut name, prefix);
+        name
+    }
+
+    pub(super) fn lease(self, prefix: &str) -> String {
+        let mut name = String::new();
+        self.push(&mut name, prefix, ":l:");
+        self.push_variant(&mut name);
+        name
+    }
+
+    /// What belongs to all variants of the key.
+    pub(super) fn shared(self, prefix: &str, what: &str) -> String {
+        let mut name = String::new();
+        self.push(&mut name, prefix, what);
+        name
+    }
+
+    /// What the wake channel calls the key.
+    pub(super) fn said(self) -> String {
+        let mut text = String::new();
+        push_hex(&mut text, self.key.to_be_bytes());
+        text
+    }
+
+    fn push(self, name: &mut String, prefix: &str, what: &str) {
+        // One allocation for any name, unless it has one already.
+        name.reserve(prefix.len() + 88);
+        name.push_str(prefix);
+        push_hex(name, self.log.to_be_bytes());
+        name.push_str(":{");
+        push_hex(name, self.key.to_be_bytes());
+        name.push('}');
+        name.push_str(what);
+    }
+
+    fn push_variant(self, name: &mut String) {
+        match self.variant {
+            Some(hash) => push_hex(name, hash.to_be_bytes()),
+            None => name.push('-'),
+        }
+    }
+}
+
+/// A number in hexadecimal, by its bytes.
+pub(super) fn push_hex<const N: usize>(text: &mut String, number: [u8; N]) {
+    for byte in number {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 
@@ -48,11 +104,6 @@ impl Names {
 /// numbers hold exactly.
 pub(super) fn fixed(seq: Seq) -> String {
     format!("{seq:020}")
-}
-
-/// What the wake channel calls a key.
-pub(super) fn said(key: &Key) -> String {
-    format!("{:032x}", xxh3_128(key.as_bytes()))
 }
 
 pub(super) fn write_pointer(names: &[HeaderName]) -> String {
@@ -73,6 +124,18 @@ mod tests {
     fn numbers_compare_as_texts_as_they_do_as_numbers() {
         let ordered = [0, 9, 10, u64::from(u32::MAX), u64::MAX - 1, u64::MAX].map(fixed);
         assert!(ordered.is_sorted());
+    }
+
+    #[test]
+    fn names_are_those_that_earlier_versions_gave() {
+        let plain = Place { log: 0xab, key: 0x01, variant: None };
+        let base = format!("p:{:016x}:{{{:032x}}}", 0xab, 0x01);
+        assert_eq!(plain.value("p:"), format!("{base}:v:-"));
+        assert_eq!(plain.lease("p:"), format!("{base}:l:-"));
+        assert_eq!(plain.shared("p:", ":m"), format!("{base}:m"));
+        let variant = Place { variant: Some(u128::MAX - 1), ..plain };
+        assert_eq!(variant.value("p:"), format!("{base}:v:{:032x}", u128::MAX - 1));
+        assert_eq!(variant.said(), format!("{:032x}", 0x01));
     }
 
     #[test]

@@ -1,39 +1,61 @@
 //! What runs in Redis as one step. All keys of one cache key share one hash slot.
 
-/// All of it as one script, whose first argument names the operation; the others follow as described
+/// All of it as one script, whose last argument names the operation; the others follow as described
 /// below. A server that knows the script for one operation knows it for all, so that a lease taken
 /// late can be freed without a second word.
 pub(super) fn all() -> String {
     format!(
-        "local operation = table.remove(ARGV, 1)\nif operation == 'look' then {LOOK} elseif operation == 'fill' then \
-         {FILL} elseif operation == 'release' then {RELEASE} else {PURGE} end"
+        "local operation = ARGV[#ARGV]\nif operation == 'look' then {LOOK} elseif operation == 'fill' then {FILL} \
+         elseif operation == 'release' then {RELEASE} else {PURGE} end"
     )
 }
 
-/// The value, or else the lease, in one round trip.
+/// For each key the value, or else the lease, in one round trip.
 ///
-/// KEYS: value, lease, marker, waiters. ARGV: token, milliseconds of a lease, the largest value, and
-/// how the value begins that the caller has seen already and that will not do ('' for none).
-/// Returns a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody else has it), the value
-/// with state 1, and its time to live in milliseconds: -1 for one that never ends, -2 for no value, -3 for
-/// one of another type and -4 for one that was too large, both of which are gone now.
+/// A hit costs two commands: the value is read up to the length that is still of use, which tells in the same
+/// step what is missing, of another type or too large. All other names are made from the value's, and only if
+/// it will not do; they share its hash slot. Numbers come as texts, since Lua is slow in writing them.
+///
+/// KEYS: values. ARGV: token, milliseconds of a lease, the largest value, and for each key how the value begins
+/// that the caller has seen already and that will not do ('' for none).
+/// Returns for each key, one after the other, a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody
+/// else has it), the value with state 1, and its time to live in milliseconds: -1 for one that never ends, -2 for
+/// no value, -3 for one of another type and -4 for one that was too large, both of which are gone now.
 const LOOK: &str = r"
-local left = -2
-local length = redis.pcall('STRLEN', KEYS[1])
-if type(length) == 'table' or length > tonumber(ARGV[3]) then
-  -- Neither written by an instance nor fit to be read.
-  redis.pcall('UNLINK', KEYS[1])
-  left = type(length) == 'table' and -3 or -4
-elseif length > 0 and (ARGV[4] == '' or redis.call('GETRANGE', KEYS[1], 0, #ARGV[4] - 1) ~= ARGV[4]) then
-  return {1, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
+local longest = tonumber(ARGV[3])
+local replies, at = {}, 0
+for i = 1, #KEYS do
+  local name, seen, left = KEYS[i], ARGV[3 + i], -2
+  local value = redis.pcall('GETRANGE', name, '0', ARGV[3])
+  if type(value) ~= 'string' or #value > longest then
+    -- Neither written by an instance nor fit to be read.
+    left = type(value) == 'string' and -4 or -3
+    redis.pcall('UNLINK', name)
+    value = ''
+  end
+  local state = 1
+  if value ~= '' and (seen == '' or string.sub(value, 1, #seen) ~= seen) then
+    left = redis.call('PTTL', name)
+  else
+    value = ''
+    local base, variant = string.match(name, '^(.*}):v:(.*)$')
+    local leased = redis.pcall('SET', base .. ':l:' .. variant, ARGV[1], 'NX', 'PX', ARGV[2])
+    if type(leased) == 'table' and leased.err then
+      -- Full, or a replica: it still knows what it knows, but nobody can be waited for.
+      state, left = 2, -2
+    elseif leased then
+      state = 3
+    elseif redis.call('EXISTS', base .. ':m') == 1 then
+      state = 2
+    else
+      redis.call('SET', base .. ':w', '1', 'PX', ARGV[2])
+      state = 4
+    end
+  end
+  replies[at + 1], replies[at + 2], replies[at + 3] = state, value, left
+  at = at + 3
 end
-local leased = redis.pcall('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
--- Full, or a replica: it still knows what it knows, but nobody can be waited for.
-if type(leased) == 'table' and leased.err then return {2, '', -2} end
-if leased then return {3, '', left} end
-if redis.call('EXISTS', KEYS[3]) == 1 then return {2, '', left} end
-redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
-return {4, '', left}
+return replies
 ";
 
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease

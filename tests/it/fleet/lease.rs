@@ -296,27 +296,80 @@ async fn d2_redis_is_full_or_the_response_too_large_for_it_and_the_lease_is_free
     }
 }
 
+/// Leases that Redis was asked for, and whatever else it was told to set.
+async fn leases(redis: &Redis) -> u64 {
+    let stats = redis.ask("INFO commandstats").await;
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls=")).unwrap_or("0,");
+    line.split(',').next().unwrap().parse().unwrap()
+}
+
+/// Waits until the connections of an instance are there, and nothing is under way on them.
+async fn warm(origin: &Origin, redis: &Redis, one: &Proxy) {
+    origin.on_request("/warm", |_| lasting("w"));
+    let mut asked = 0;
+    let stored = async {
+        while one.metric("l2_fills_total{result=\"stored\"}").await == 0 {
+            one.client().get(&format!("/warm?{asked}")).send().await;
+            asked += 1;
+        }
+        while !redis.keys("*:l:*").await.is_empty() {}
+    };
+    soon("a response to be stored", stored).await;
+}
+
+/// An instance whose look-ups take a while, but not too long, and whose leases outlast every test.
+async fn far_away(origin: &Origin, redis: &Redis) -> (Proxy, Wire) {
+    let wire = Wire::to(redis.port()).await;
+    let far = section(&wire.redis_url()).replace("timeout = '1s'", "timeout = '10s'\nlease = '60s'");
+    let one = instance_with(origin, &far).await;
+    warm(origin, redis, &one).await;
+    wire.delay(Duration::from_millis(150));
+    (one, wire)
+}
+
+#[tokio::test]
+async fn d2_a_client_that_leaves_during_a_look_up_leaves_no_lease_behind() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let (one, _wire) = far_away(&origin, &redis).await;
+    let before = leases(&redis).await;
+    let client = one.client().get("/a").header("host", "h").start().await;
+    one.answering(1).await;
+    drop(client);
+    soon("the look-up to be executed", async { while leases(&redis).await == before {} }).await;
+    soon("the lease to be freed", async { while !redis.keys("*:l:*").await.is_empty() {} }).await;
+    assert_eq!(origin.hits("/a"), 0);
+}
+
+#[tokio::test]
+async fn d12_who_waits_for_the_look_up_of_a_client_that_leaves_looks_anew() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.set("/a", lasting("v"));
+    let (one, _wire) = far_away(&origin, &redis).await;
+    let ask = || one.client().get("/a").header("host", "h").start();
+    let first = ask().await;
+    one.answering(1).await;
+    let others = [ask().await, ask().await];
+    one.answering(3).await;
+    drop(first);
+    for other in others {
+        assert_eq!(other.rest().await.unwrap(), "v");
+    }
+    assert_eq!(origin.hits("/a"), 1);
+}
+
 #[tokio::test]
 async fn d2_a_look_up_that_redis_answers_too_late_leaves_no_lease_behind() {
     let (origin, redis) = (Origin::start().await, Redis::start().await);
     origin.set("/a", lasting("v"));
     let wire = Wire::to(redis.port()).await;
-    let slow = section(&wire.redis_url()).replace("timeout = '1s'", "timeout = '100ms'\nlease = '60s'");
+    let slow = section(&wire.redis_url()).replace("timeout = '1s'", "timeout = '500ms'\nlease = '60s'");
     let one = instance_with(&origin, &slow).await;
-    let two = instance(&origin, &redis).await;
-    // Redis knows the script from now on, so that it needs no second word to execute it.
-    origin.set("/b", lasting("b"));
-    two.client().get("/b").send().await;
-    stored(&two, 1).await;
-    let leases = async || {
-        let stats = redis.ask("INFO commandstats").await;
-        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls=")).unwrap_or("0,");
-        line.split(',').next().unwrap().parse::<u64>().unwrap()
-    };
-    let before = leases().await;
-    wire.delay(Duration::from_millis(150));
+    warm(&origin, &redis, &one).await;
+    let before = leases(&redis).await;
+    wire.delay(Duration::from_millis(600));
     assert_eq!(body(&one).await, "v");
-    soon("the look-up to be executed", async { while leases().await == before {} }).await;
+    soon("the look-up to be executed", async { while leases(&redis).await == before {} }).await;
     // Nobody fetches under this lease, and the next to come shall not wait a minute for its end.
     soon("the lease to be freed", async { while !redis.keys("*:l:*").await.is_empty() {} }).await;
 }

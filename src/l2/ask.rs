@@ -1,0 +1,106 @@
+//! One look at Redis: what is asked, what it may say, and how the answer finds its way back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Lease;
+use super::breaker::Pass;
+use super::envelope::Damage;
+use super::names::Place;
+use super::shared::{Fault, Shared};
+
+/// Why Redis said nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Silence {
+    /// It is not worth asking at the moment.
+    NotAsked,
+    /// It refused, or did not answer in time.
+    NoAnswer,
+}
+
+/// What one look at Redis found.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// A value, and how long it lives.
+    Value(Bytes, Duration),
+    /// A value that nobody of us wrote: it never expires.
+    Immortal(Bytes),
+    Disbanded,
+    /// Nobody has it: the lease is this look's. If who asked has left meanwhile, it frees itself.
+    Leased(Lease),
+    Taken,
+}
+
+/// What has been said of one key: a state, a value, and its time to live.
+pub(super) type Said = (u8, Bytes, i64);
+
+/// When a look begins, and until when its answer is of use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) from: Instant,
+    pub(super) until: Instant,
+}
+
+/// One look that somebody waits for.
+pub(super) struct Ask {
+    pub(super) place: Place,
+    /// How the value begins that will not do.
+    pub(super) seen: Bytes,
+    pub(super) span: Span,
+    /// What the lease is called if it is granted.
+    pub(super) token: u64,
+    /// Who waits; nobody any more once it is too late.
+    waiting: Option<(Pass, oneshot::Sender<Result<Look, Silence>>)>,
+}
+
+/// Where the answer arrives.
+pub(super) type Answer = oneshot::Receiver<Result<Look, Silence>>;
+
+impl Ask {
+    pub(super) fn new(place: Place, seen: Bytes, span: Span, pass: Pass) -> (Self, Answer) {
+        let (sender, answer) = oneshot::channel();
+        (Self { place, seen, span, token: 0, waiting: Some((pass, sender)) }, answer)
+    }
+
+    /// Whether nobody was told anything yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Tells what Redis said. If that is too late the lease that it may have given is freed already.
+    pub(super) fn tell(mut self, shared: &Arc<Shared>, said: Said, now: Instant) {
+        let Some((pass, sender)) = self.waiting.take() else { return };
+        shared.settle(pass, now.duration_since(self.span.from), None);
+        // Whoever has left drops what it was sent, and a lease with it.
+        let _ = sender.send(Ok(judge(shared, said, self.place, self.token)));
+    }
+
+    /// Tells that Redis said nothing; the first time only.
+    pub(super) fn give_up(&mut self, shared: &Shared, fault: Fault, now: Instant) {
+        let Some((pass, sender)) = self.waiting.take() else { return };
+        shared.settle(pass, now.duration_since(self.span.from), Some(fault));
+        let _ = sender.send(Err(Silence::NoAnswer));
+    }
+}
+
+fn judge(shared: &Arc<Shared>, (state, value, left): Said, place: Place, token: u64) -> Look {
+    match left {
+        -3 => shared.metrics.damaged(Damage::Foreign as usize).inc(),
+        -4 => shared.metrics.damaged(Damage::TooLarge as usize).inc(),
+        _ => {}
+    }
+    match (state, u64::try_from(left)) {
+        (1, Ok(left)) => Look::Value(value, Duration::from_millis(left)),
+        (1, Err(_)) => {
+            shared.metrics.damaged(Damage::Immortal as usize).inc();
+            Look::Immortal(value)
+        }
+        (3, _) => Look::Leased(shared.lease(place, token)),
+        (4, _) => Look::Taken,
+        _ => Look::Disbanded,
+    }
+}

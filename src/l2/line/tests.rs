@@ -1,0 +1,274 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::clock::Clock;
+use crate::config::RedisConfig;
+use crate::l2::Settings;
+use crate::l2::ask::{Look, Silence, Span};
+use crate::l2::connection::READ;
+use crate::l2::envelope::Packing;
+use crate::l2::names::Place;
+use crate::redis::{Connections, LogId};
+use crate::telemetry::metrics::Metrics;
+
+/// Long enough for everything that is to happen.
+const AGES: Duration = Duration::from_mins(1);
+
+/// A Redis that says what the test wants.
+struct Stage {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Stage {
+    async fn set(patience: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = config(&format!("redis://{}", listener.local_addr().unwrap()));
+        // The library's connections lead nowhere.
+        let nowhere = Connections::new(&config("redis://127.0.0.1:1")).unwrap();
+        let settings = Settings {
+            prefix: "p:".to_owned(),
+            log_id: LogId::default(),
+            connections: 1,
+            timeout: patience,
+            lease: Duration::from_secs(10),
+            packing: Packing { compress_from: None, max_body: 1000 },
+        };
+        let direct = Connections::new(&there).unwrap().direct();
+        let metrics = Metrics::new().unwrap().l2.clone();
+        let shared = Shared::new(&nowhere, direct, settings, Clock::system(), metrics).unwrap();
+        Self { listener, shared }
+    }
+
+    /// Looks at this place, until it is too late.
+    async fn look(&self, key: u128, patience: Duration) -> Result<Look, Silence> {
+        let place = Place { log: 0, key, variant: None };
+        self.shared.look(place, Bytes::new(), span(patience)).await
+    }
+
+    /// The connection, on which the script is known.
+    async fn hello(&self) -> Peer {
+        let (socket, _) = self.listener.accept().await.unwrap();
+        let mut peer = Peer { socket, heard: Vec::new() };
+        assert_eq!(peer.command().await[0], "SCRIPT");
+        peer.says("$3\r\nsha\r\n").await;
+        peer
+    }
+}
+
+fn span(length: Duration) -> Span {
+    let from = Instant::now();
+    Span { from, until: from + length }
+}
+
+fn config(url: &str) -> RedisConfig {
+    RedisConfig {
+        url: url.to_owned(),
+        username: None,
+        password: None,
+        prefix: "p:".to_owned(),
+        instance: None,
+        connections: 1,
+        timeout: AGES,
+        lease: AGES,
+        max_object_size: 1000,
+        compress_from: None,
+    }
+}
+
+/// Redis's end of a connection.
+struct Peer {
+    socket: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Peer {
+    async fn command(&mut self) -> Vec<String> {
+        let (mut words, mut left) = (Vec::new(), 1);
+        while left > 0 {
+            let Some((word, length)) = resp::word(&self.heard, 1 << 20).unwrap() else {
+                assert!(self.socket.read_buf(&mut self.heard).await.unwrap() > 0, "the connection has ended");
+                continue;
+            };
+            match word {
+                Word::Array(count) => left = count + 1,
+                Word::Bulk(text) => words.push(String::from_utf8(text.to_vec()).unwrap()),
+                other => panic!("{other:?} in a command"),
+            }
+            left -= 1;
+            self.heard.drain(..length);
+        }
+        words
+    }
+
+    async fn says(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Answers look-ups, all of them alike.
+    async fn answers(&mut self, count: usize, answer: &str) {
+        self.says(&format!("*{}\r\n{}", count * 3, answer.repeat(count))).await;
+    }
+}
+
+/// The look-ups in a command.
+fn keys_in(command: &[String]) -> usize {
+    assert_eq!((&*command[0], command.last().map(String::as_str)), ("EVALSHA", Some("look")));
+    command[2].parse().unwrap()
+}
+
+const VALUE: &str = ":1\r\n$1\r\nx\r\n:500\r\n";
+const LEASED: &str = ":3\r\n$0\r\n\r\n:-2\r\n";
+
+#[tokio::test]
+async fn what_is_looked_up_at_once_leaves_in_few_commands_and_comes_back_to_each() {
+    let stage = Stage::set(AGES).await;
+    let asked = join_all((0..40).map(|key| stage.look(key, AGES)));
+    let redis = async {
+        let mut peer = stage.hello().await;
+        let mut counts = Vec::new();
+        while counts.iter().sum::<usize>() < 40 {
+            let command = peer.command().await;
+            counts.push(keys_in(&command));
+            let count = *counts.last().unwrap();
+            // Each gets a value that names it, piece by piece.
+            let mut said = format!("*{}\r\n", 3 * count);
+            for name in &command[3..3 + count] {
+                write!(said, ":1\r\n${}\r\n{name}\r\n:500\r\n", name.len()).unwrap();
+            }
+            for piece in said.as_bytes().chunks(701) {
+                peer.socket.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+        counts
+    };
+    let (looks, counts) = tokio::join!(asked, redis);
+    assert_eq!(counts, [16, 16, 8]);
+    for (key, look) in looks.into_iter().enumerate() {
+        let Ok(Look::Value(value, left)) = look else { panic!("{look:?}") };
+        let place = Place { log: 0, key: key as u128, variant: None };
+        assert_eq!((&*value, left), (place.value("p:").as_bytes(), Duration::from_millis(500)));
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_too_late_fails_none_of_the_others_and_its_lease_is_freed_behind_it() {
+    let stage = Stage::set(AGES).await;
+    let late = Duration::from_millis(50);
+    let asked = async {
+        let warm = stage.look(0, AGES).await;
+        assert!(matches!(warm, Ok(Look::Taken)), "{warm:?}");
+        tokio::join!(stage.look(1, late), stage.look(2, AGES))
+    };
+    let redis = async {
+        let mut peer = stage.hello().await;
+        assert_eq!(keys_in(&peer.command().await), 1);
+        peer.answers(1, ":4\r\n$0\r\n\r\n:-2\r\n").await;
+        let look = peer.command().await;
+        assert_eq!(keys_in(&look), 2);
+        // Only now is anything said: the first has left by then.
+        let release = peer.command().await;
+        peer.says(&format!("*6\r\n{LEASED}{VALUE}:1\r\n")).await;
+        (look, release)
+    };
+    let ((late, other), (look, release)) = tokio::join!(asked, redis);
+    assert!(matches!(late, Err(Silence::NoAnswer)), "{late:?}");
+    assert!(matches!(other, Ok(Look::Value(..))), "{other:?}");
+    let (place, token) = (Place { log: 0, key: 1, variant: None }, &look[5]);
+    assert_eq!(release[3], place.lease("p:"));
+    assert_eq!((&release[6], release.last().map(String::as_str)), (token, Some("release")));
+    assert_eq!(stage.shared.metrics.faults.get(), 1);
+}
+
+#[tokio::test]
+async fn what_redis_has_forgotten_is_told_again_and_asked_again() {
+    let stage = Stage::set(AGES).await;
+    let redis = async {
+        let mut peer = stage.hello().await;
+        assert_eq!(keys_in(&peer.command().await), 2);
+        peer.says("-NOSCRIPT No matching script.\r\n").await;
+        assert_eq!(peer.command().await[..2], ["SCRIPT", "LOAD"]);
+        assert_eq!(keys_in(&peer.command().await), 2);
+        peer.says("$3\r\nsha\r\n").await;
+        peer.answers(2, VALUE).await;
+    };
+    let (looks, ()) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
+    assert!(looks.iter().all(|look| matches!(look, Ok(Look::Value(..)))), "{looks:?}");
+}
+
+#[tokio::test]
+async fn all_that_a_lost_connection_was_asked_fails_at_once_and_the_next_one_serves() {
+    let stage = Stage::set(AGES).await;
+    for breakage in ["-ERR all of them\r\n", "*5\r\n", "nonsense\r\n", ""] {
+        let redis = async {
+            let mut peer = stage.hello().await;
+            assert_eq!(keys_in(&peer.command().await), 2);
+            peer.says(breakage).await;
+        };
+        let (looks, ()) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
+        assert!(looks.iter().all(|look| matches!(look, Err(Silence::NoAnswer))), "{breakage}: {looks:?}");
+        let redis = async {
+            let mut peer = stage.hello().await;
+            assert_eq!(keys_in(&peer.command().await), 1);
+            peer.answers(1, VALUE).await;
+        };
+        let (look, ()) = tokio::join!(stage.look(3, AGES), redis);
+        assert!(matches!(look, Ok(Look::Value(..))), "{breakage}: {look:?}");
+    }
+}
+
+#[tokio::test]
+async fn while_nothing_listens_nobody_waits_for_a_connection() {
+    let stage = Stage::set(AGES).await;
+    let Stage { listener, shared } = stage;
+    drop(listener);
+    for key in 0..3 {
+        let place = Place { log: 0, key, variant: None };
+        let look = shared.look(place, Bytes::new(), span(AGES)).await;
+        assert!(matches!(look, Err(Silence::NoAnswer)), "{look:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_longer_than_what_is_read_at_once_is_read_whole() {
+    let stage = Stage::set(AGES).await;
+    let long = "x".repeat(READ * 5 + 1);
+    let redis = async {
+        let mut peer = stage.hello().await;
+        assert_eq!(keys_in(&peer.command().await), 1);
+        peer.says(&format!("*3\r\n:1\r\n${}\r\n{long}\r\n:-1\r\n", long.len())).await;
+        peer
+    };
+    let (look, mut peer) = tokio::join!(stage.look(1, AGES), redis);
+    let Ok(Look::Immortal(value)) = look else { panic!("{look:?}") };
+    assert_eq!(value, long);
+    let redis = async {
+        peer.command().await;
+        peer.answers(1, VALUE).await;
+    };
+    let (look, ()) = tokio::join!(stage.look(2, AGES), redis);
+    assert!(matches!(look, Ok(Look::Value(..))), "{look:?}");
+}
+
+#[tokio::test]
+async fn the_line_ends_with_the_instance() {
+    let stage = Stage::set(AGES).await;
+    let redis = async {
+        let mut peer = stage.hello().await;
+        peer.command().await;
+        peer.answers(1, VALUE).await;
+        peer
+    };
+    let (look, mut peer) = tokio::join!(stage.look(1, AGES), redis);
+    assert!(look.is_ok());
+    stage.shared.close();
+    let mut rest = Vec::new();
+    assert_eq!(peer.socket.read_to_end(&mut rest).await.unwrap(), 0);
+}
