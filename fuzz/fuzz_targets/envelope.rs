@@ -104,7 +104,14 @@ fn response(input: &[u8]) -> Entry {
     // A body that repeats itself, so that it is worth compressing.
     let body = Bytes::from(body.repeat(1 + body.len() % 8));
     let provenance = Provenance { born, received: NOW, fetch_time: span(took), jitter: 0.0 };
-    Entry::restored(&lifetimes, Content { status, fields: Fields::from_map(&headers), body }, selecting, tags, "route".into(), provenance)
+    Entry::restored(
+        &lifetimes,
+        Content { status, fields: Fields::from_map(&headers), body },
+        selecting,
+        tags,
+        "route".into(),
+        provenance,
+    )
 }
 
 /// A value with the right beginning, lengths that add up, and the checksum that belongs to it.

@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use millpond::policy::ranges::{ContentRange, RangeRequest, multipart_part_head, ranges};
 use millpond_fuzz::{lines, numbers, repeated};

@@ -121,7 +121,8 @@ fn storable(response: &HeaderMap, request: &HeaderMap) -> Option<Storable> {
 
 fn entry(storable: Storable, headers: HeaderMap, request: &HeaderMap, number: usize) -> Entry {
     let selecting = Selecting::new(storable.vary.names(), request);
-    let content = Content { status: StatusCode::OK, fields: Fields::from_map(&headers), body: Bytes::from(number.to_string()) };
+    let content =
+        Content { status: StatusCode::OK, fields: Fields::from_map(&headers), body: Bytes::from(number.to_string()) };
     let provenance = Provenance { born: 0, received: NOW, fetch_time: Duration::ZERO, jitter: 0.0 };
     Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
 }
