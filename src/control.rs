@@ -154,12 +154,17 @@ impl Control for Controls {
         let patterns = self.patterns(&order.target)?;
         let logged = self.proxy.invalidate(&patterns, order.soft).await;
         let seq = logged.as_ref().map_or(Seq::MAX, |logged| logged.seq);
-        let proxy = Arc::clone(&self.proxy);
+        let mut entries = self.proxy.reclaim(&patterns, seq, order.soft);
         // A purge of anything but URLs walks through L1, which only frees memory.
-        let reclaiming = tokio::task::spawn_blocking(move || proxy.reclaim(&patterns, seq, order.soft));
+        let walking = entries.is_none().then(|| {
+            let proxy = Arc::clone(&self.proxy);
+            tokio::task::spawn_blocking(move || proxy.walk(&patterns, seq, order.soft))
+        });
         let logged = logged.map_err(|fault| PurgeFault::NotLogged(fault.to_string()))?;
         let (receipts, missing) = self.receipts(&logged, order.wait).await?;
-        let entries = timeout(COUNT_PATIENCE, reclaiming).await.ok().and_then(Result::ok).flatten();
+        if let Some(walking) = walking {
+            entries = timeout(COUNT_PATIENCE, walking).await.ok().and_then(Result::ok).flatten();
+        }
         let (era, seq) = self.proxy.log().position(logged.seq);
         Ok(PurgeReport { era, seq, entries, receipts, missing })
     }

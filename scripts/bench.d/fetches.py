@@ -89,9 +89,12 @@ def cold_start(run):
     # The host is part of the key, and the port of the host: all instances are asked for one.
     for path in paths:
         get(server.port, path, host=COLD_HOST)
-    stored = sum(metrics(server, 'millpond_l2_fills_total{result="stored"}'))
-    if stored < len(paths):
-        raise Failure(f"only {stored:.0f} of {len(paths)} objects are in Redis")
+    # A fill is not waited for by the client that caused it.
+    deadline = time.monotonic() + 5
+    while (stored := sum(metrics(server, 'millpond_l2_fills_total{result="stored"}'))) < len(paths):
+        if time.monotonic() > deadline:
+            raise Failure(f"only {stored:.0f} of {len(paths)} objects are in Redis")
+        time.sleep(0.05)
     for _ in range(run.rounds):
         before = run.bench.origin_requests()
         fresh = servers.millpond(run.bench, extra=servers.redis_section(server.store))

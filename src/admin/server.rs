@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::body;
 use super::control::Control;
@@ -22,14 +23,14 @@ use crate::config::Secret;
 /// Connections at once; more wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From the start of a connection to the end of its request head.
+/// From the start of a connection, or the end of an answer, to the end of the next request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request head; more is 431.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The whole life of a connection, which carries one request: head, body, the longest wait for
-/// receipts, and time for a slow reader to fetch the metrics.
+/// The whole life of a connection: for its last request there is time for the longest wait for receipts, and
+/// for a slow reader to fetch the metrics.
 const CONNECTION_TIMEOUT: Duration = MAX_WAIT.saturating_add(Duration::from_mins(1));
 
 /// How long requests under way may take once the listener is told to end.
@@ -51,13 +52,14 @@ pub async fn serve<C: Control>(
     let desk = Arc::new(Desk { token, control, scrape: Scrape::default() });
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let closing = CancellationToken::new();
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(connection(stream, peer, Arc::clone(&desk)));
+                    connections.spawn(connection(stream, peer, Arc::clone(&desk), closing.clone()));
                 }
                 Err(fault) => {
                     tracing::warn!(%fault, "the admin listener could not accept a connection");
@@ -67,14 +69,17 @@ pub async fn serve<C: Control>(
         }
     }
     drop(listener);
+    closing.cancel();
     let drained = async { while connections.join_next().await.is_some() {} };
     // What is left after this is ended by dropping the set.
     let _ = tokio::time::timeout(DRAIN, drained).await;
 }
 
-/// One request, one answer. Without reuse every limit is a plain time-out, and Prometheus, the
-/// most frequent client, comes only every few seconds.
-async fn connection<C: Control>(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk<C>>) {
+/// Requests in turn. Whoever purges at a high rate keeps a connection, which costs less than each purge does;
+/// one that is idle ends with [`HEAD_TIMEOUT`], so that the places are there for others.
+async fn connection<C: Control>(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk<C>>, closing: CancellationToken) {
+    // Answers are written whole, so waiting for more to send only adds delay.
+    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let desk = Arc::clone(&desk);
         async move {
@@ -89,9 +94,17 @@ async fn connection<C: Control>(stream: TcpStream, peer: SocketAddr, desk: Arc<D
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(MAX_HEAD)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, serving).await {
+    let mut serving = std::pin::pin!(serving);
+    let served = async {
+        tokio::select! {
+            served = serving.as_mut() => return served,
+            () = closing.cancelled() => {}
+        }
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(fault)) => tracing::debug!(%peer, %fault, "admin connection ended early"),
         Err(_) => tracing::debug!(%peer, "admin connection took too long"),

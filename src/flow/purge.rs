@@ -114,19 +114,18 @@ impl Proxy {
     }
 
     /// Counts what a purge matched, and drops it if the purge was hard. The purge does not depend
-    /// on it: every reader compares entries with the log.
+    /// on it: every reader compares entries with the log. `None` if only a [walk](Self::walk) can tell.
     pub fn reclaim(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
-        let now = self.clock.now();
-        let matches = |url: &str, entry: &Entry| {
-            entry.born() < seq && patterns.iter().any(|pattern| pattern.matches(&entry.subject(url)))
-        };
-        if let Some(keys) = self.plain_keys(patterns) {
-            let counts = keys.iter().map(|key| self.l1.reclaim(key, now, !soft, |entry| matches(key.url(), entry)));
-            return Some(counts.sum());
-        }
-        // One walk at a time: a storm of purges must not become a storm of walks.
+        let (now, keys) = (self.clock.now(), self.plain_keys(patterns)?);
+        let reclaim = |key: &Key| self.l1.reclaim(key, now, !soft, |entry| is_hit(patterns, seq, key.url(), entry));
+        Some(keys.iter().map(reclaim).sum())
+    }
+
+    /// The same by a walk through all of L1. `None` if another one is under way: a storm of purges must not
+    /// become a storm of walks.
+    pub fn walk(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
         let _walking = self.sweeping.try_lock()?;
-        Some(self.l1.sweep(now, !soft, matches))
+        Some(self.l1.sweep(self.clock.now(), !soft, |url, entry| is_hit(patterns, seq, url, entry)))
     }
 
     /// The keys of the patterns, if each names one URL whose key has no header, cookie or body part, and
@@ -143,4 +142,9 @@ impl Proxy {
         };
         patterns.iter().map(key).collect()
     }
+}
+
+/// Whether the purge `seq` of these patterns is about an entry.
+fn is_hit(patterns: &[Pattern], seq: Seq, url: &str, entry: &Entry) -> bool {
+    entry.born() < seq && patterns.iter().any(|pattern| pattern.matches(&entry.subject(url)))
 }

@@ -66,13 +66,29 @@ async fn f12_idle_connections_delay_others_only_until_they_time_out() {
     assert!(start.elapsed() >= Duration::from_secs(9), "all 64 places were taken");
 }
 
-#[tokio::test]
-async fn each_connection_carries_one_request() {
+#[tokio::test(start_paused = true)]
+async fn a_connection_carries_requests_in_turn_until_it_is_idle_for_too_long() {
     let admin = Admin::open().await;
-    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let reply = admin.raw(format!("{get}{get}")).await;
-    assert!(reply.head.contains("connection: close"), "{}", reply.head);
-    assert_eq!(reply.body, "ok\n");
+    let mut stream = admin.connect().await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..3 {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let reply = read_reply(&mut stream).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok\n"));
+    }
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_shutdown_an_idle_connection_is_closed_at_once() {
+    let admin = Admin::open().await;
+    let mut idle = admin.connect().await;
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    read_reply(&mut idle).await;
+    let start = tokio::time::Instant::now();
+    admin.stop().await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +101,8 @@ async fn at_shutdown_a_request_under_way_is_answered_and_a_hung_one_does_not_hol
         .await
         .unwrap();
     gate.0.notified().await;
-    let _hung = admin.connect().await;
+    let mut hung = admin.connect().await;
+    hung.write_all(b"POST /purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12\r\n\r\n{").await.unwrap();
     // The paused clock moves only when no task can: the listener has taken the hung one.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let start = tokio::time::Instant::now();

@@ -7,7 +7,7 @@ use millpond::admin::{Check, Control, Member, PurgeFault, PurgeOrder, PurgeRepor
 use millpond::config::{Secret, SecretSource};
 use millpond::telemetry::metrics::Metrics;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -155,7 +155,7 @@ impl Admin {
     pub(crate) async fn request(&self, line: &str, fields: &str, body: impl AsRef<[u8]>) -> Reply {
         let body = body.as_ref();
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n");
+        let head = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}{length}\r\n");
         self.raw([head.as_bytes(), body].concat()).await
     }
 
@@ -189,10 +189,26 @@ impl Reply {
     }
 }
 
-pub(crate) async fn read_reply(mut stream: TcpStream) -> Reply {
+/// Reads one answer: as much as its head says, or to the end of the connection.
+pub(crate) async fn read_reply(mut stream: impl AsyncRead + Unpin) -> Reply {
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.unwrap();
-    let text = String::from_utf8(bytes).unwrap();
+    loop {
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            if length == Some(body.len()) {
+                return reply(&text);
+            }
+        }
+        match stream.read_u8().await {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => return reply(&text),
+        }
+    }
+}
+
+fn reply(text: &str) -> Reply {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer: {text:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
