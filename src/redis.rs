@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fred::clients::Client;
+use fred::clients::{Client, Pool};
 use fred::interfaces::ClientLike;
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig};
 use fred::types::{Builder, scripts::Script};
@@ -70,9 +70,11 @@ impl Connections {
         Ok(Self { builder, direct })
     }
 
-    /// What connections for stored responses are to be like. Not connected.
-    pub fn template(&self) -> Result<Client, RedisError> {
-        self.builder.build().map_err(|error| RedisError(error.details().to_owned()))
+    /// So many connections for stored responses, which begin to connect now and never stop trying.
+    pub fn pool(&self, size: usize) -> Result<Pool, RedisError> {
+        let pool = self.builder.build_pool(size).map_err(|error| RedisError(error.details().to_owned()))?;
+        drop(pool.connect_pool());
+        Ok(pool)
     }
 
     /// How to do without the library: where there is one server at a time and no TLS.

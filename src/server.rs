@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::admin;
 use crate::bus::{Log, Membership, Shared};
 use crate::clock::Clock;
-use crate::config::{AdminConfig, Config, RuntimeModel};
+use crate::config::{AdminConfig, Config};
 use crate::control::Controls;
 use crate::flow::{Parts, Proxy, Service};
 use crate::l2::envelope::Packing;
@@ -178,11 +178,7 @@ fn remote(config: &Config, clock: &Clock, metrics: &Metrics, log_id: LogId) -> R
     let settings = l2::Settings {
         prefix: redis.prefix.clone(),
         log_id,
-        // Those of the configuration are spread over the runtimes that ask.
-        connections: match config.listen.runtime {
-            RuntimeModel::PerCore => redis.connections.div_ceil(config.listen.threads.get()),
-            RuntimeModel::WorkStealing => redis.connections,
-        },
+        connections: redis.connections,
         timeout: redis.timeout,
         lease: redis.lease,
         packing: Packing { compress_from: redis.compress_from.map(bytes), max_body: bytes(redis.max_object_size) },

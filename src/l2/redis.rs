@@ -30,7 +30,7 @@ pub struct Settings {
     pub prefix: String,
     /// The log under which entries are filed.
     pub log_id: LogId,
-    /// Connections of each runtime.
+    /// Connections by the library, for all runtimes; and those for look-ups, of a runtime with several threads.
     pub connections: usize,
     /// How long a command may take.
     pub timeout: Duration,
@@ -144,7 +144,7 @@ impl Shared {
         // Longer than any lease can live, and than a command can hang.
         let life = (self.settings.lease * 4).as_millis().to_string();
         let args = [fixed(seq), life, self.channel.clone(), place.said(), "purge".to_owned()].map(Value::from);
-        let _ = self.run::<i64>(&self.lane().client(), keys, args.to_vec()).await;
+        let _ = self.run::<i64>(self.library(), keys, args.to_vec()).await;
     }
 
     async fn fill(self: &Arc<Self>, key: &Key, entry: &Entry, born: Seq, lease: Lease) {
@@ -175,10 +175,10 @@ impl Shared {
             held.into(),
             "fill".into(),
         ];
-        let client = self.lane().client();
-        match self.run::<usize>(&client, keys, args).await {
+        let client = self.library();
+        match self.run::<usize>(client, keys, args).await {
             Ok(result) => self.metrics.filled(result).inc(),
-            Err(_) => self.free(&client, leased, token, None),
+            Err(_) => self.free(client, leased, token, None),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::clients::Client;
+use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::scripts::Script;
@@ -25,6 +25,8 @@ use crate::clock::Clock;
 use crate::redis::{Connections, Direct, RedisError, Reviver, script};
 use crate::telemetry::metrics::L2Metrics;
 
+/// How often it is looked whether the nodes of a cluster are known.
+const GLANCE: Duration = Duration::from_millis(5);
 /// How long a waiter trusts that it will be woken.
 pub(super) const DOUBT: Duration = Duration::from_millis(250);
 /// Commands that may fail in a row, probes that must succeed, and the pause before one.
@@ -33,6 +35,7 @@ const THRESHOLDS: Thresholds = Thresholds { failures: 5, successes: 2, pause: Du
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) lanes: Lanes,
+    pool: Pool,
     /// How look-ups reach Redis by themselves, where they can.
     pub(super) direct: Option<Direct>,
     pub(super) clock: Clock,
@@ -66,7 +69,8 @@ impl Shared {
     ) -> Result<Arc<Self>, RedisError> {
         metrics.up.set(1);
         let shared = Arc::new(Self {
-            lanes: Lanes::new(connections.template()?, settings.connections),
+            lanes: Lanes::default(),
+            pool: connections.pool(settings.connections)?,
             direct,
             subscriber: connections.single(settings.timeout)?,
             breaker: Arc::new(Breaker::new(THRESHOLDS, clock.clone())),
@@ -109,12 +113,18 @@ impl Shared {
 
     /// Ends all connections.
     pub(super) fn close(&self) {
-        let (clients, subscriber) = (self.lanes.close(), self.subscriber.clone());
+        self.lanes.close();
+        let (pool, subscriber) = (self.pool.clone(), self.subscriber.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = join_all(clients.iter().chain([&subscriber]).map(Client::quit)).await;
+                let _ = join_all(pool.clients().iter().chain([&subscriber]).map(Client::quit)).await;
             });
         }
+    }
+
+    /// One of the library's connections: ask once for all commands that are to be carried out in their order.
+    pub(super) fn library(&self) -> &Client {
+        self.pool.next()
     }
 
     /// A name for the leases of one command.
@@ -142,7 +152,7 @@ impl Shared {
         if let Some(fault) = fault {
             self.metrics.faults.inc();
             if fault == Fault::Late && !self.breaker.is_closed() {
-                self.reviver.revive(self.lanes.all().iter().chain([&self.subscriber]));
+                self.reviver.revive(self.pool.clients().iter().chain([&self.subscriber]));
             }
         }
     }
@@ -171,19 +181,19 @@ impl Shared {
     /// lease is freed as soon as Redis has given it.
     pub(super) async fn look(self: &Arc<Self>, place: Place, seen: Bytes, span: Span) -> Result<Look, Silence> {
         let (mut ask, answer) = Ask::new(place, seen, span, self.pass()?);
-        let lane = self.lane();
-        match lane.line() {
-            Some(own) => own.send(ask),
+        match self.line() {
+            Some(line) => line.send(ask),
             None => {
                 ask.token = self.token();
-                tokio::spawn(Arc::clone(self).look_through(lane.client(), ask));
+                tokio::spawn(Arc::clone(self).look_through(ask));
             }
         }
         answer.await.unwrap_or(Err(Silence::NoAnswer))
     }
 
     /// Looks by a connection of the library's.
-    async fn look_through(self: Arc<Self>, client: Client, mut ask: Ask) {
+    async fn look_through(self: Arc<Self>, mut ask: Ask) {
+        let client = self.library();
         let args: Vec<Value> = vec![
             hex(ask.token).into(),
             self.settings.lease.as_millis().to_string().into(),
@@ -192,12 +202,12 @@ impl Shared {
             "look".into(),
         ];
         let keys = vec![ask.place.value(&self.settings.prefix)];
-        match within(ask.span.until, run_script::<Said>(&self.script, &client, keys, args)).await {
+        match within(ask.span.until, run_script::<Said>(&self.script, client, keys, args)).await {
             Ok((state, value, left)) => ask.tell(&self, (state, Bytes::copy_from_slice(&value), left), Instant::now()),
             Err(fault) => {
                 ask.give_up(&self, fault, Instant::now());
                 // Redis may take it at its word after this, and give a lease to nobody.
-                self.free(&client, ask.place, hex(ask.token), None);
+                self.free(client, ask.place, hex(ask.token), None);
             }
         }
     }
@@ -206,7 +216,7 @@ impl Shared {
     pub(super) fn lease(self: &Arc<Self>, place: Place, token: u64) -> Lease {
         let shared = Arc::clone(self);
         Lease::new(hex(token), place, move |token, alone| {
-            shared.free(&shared.lane().client(), place, token, alone);
+            shared.free(shared.library(), place, token, alone);
         })
     }
 
@@ -231,15 +241,17 @@ impl Shared {
     }
 }
 
-/// Runs the script as soon as there is a connection: to a cluster whose nodes it does not know yet, the library refuses
-/// to send anything.
+/// Runs the script. What is sent while it connects the library keeps until it has connected, unless it is for a cluster,
+/// whose nodes it does not know before that; and whoever subscribes to its news of connections may miss them.
 async fn run_script<T: FromValue>(
     script: &Script,
     client: &Client,
     keys: Vec<String>,
     args: Vec<Value>,
 ) -> Result<T, Error> {
-    client.wait_for_connect().await?;
+    while client.is_clustered() && !client.is_connected() {
+        tokio::time::sleep(GLANCE).await;
+    }
     script.evalsha_with_reload(client, keys, args).await
 }
 
