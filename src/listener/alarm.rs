@@ -1,8 +1,10 @@
 //! A timer that is cheap to postpone.
 
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Wakes the task at a deadline. A later deadline does not touch the timer: it rings too early,
@@ -24,7 +26,9 @@ impl Alarm {
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Not by the budget of the task: a timer that was told to come again later does not run, and nobody comes
+        // again to one that does.
+        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
             if sleep.deadline() >= deadline {
                 return Poll::Ready(());
             }
@@ -57,5 +61,24 @@ mod tests {
         set(&mut alarm, at(60)).await;
         poll_fn(|cx| alarm.poll(cx, at(12))).await;
         assert_eq!(start.elapsed(), Duration::from_secs(12));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_set_by_a_task_that_must_yield_rings_all_the_same() {
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(5);
+        let mut alarm = Alarm::default();
+        let mut first = true;
+        let rung = poll_fn(|cx| {
+            // As on a connection whose client has sent so much that the task had to stop in the middle.
+            while std::mem::take(&mut first) || tokio::task::coop::has_budget_remaining() {
+                if std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx).is_pending() {
+                    break;
+                }
+            }
+            alarm.poll(cx, deadline)
+        });
+        assert!(tokio::time::timeout(Duration::from_mins(1), rung).await.is_ok());
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
     }
 }

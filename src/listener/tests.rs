@@ -401,3 +401,30 @@ async fn g5_a_request_that_has_arrived_before_the_drain_is_served() {
     let answer = served.rest().await;
     assert!(answer.contains("connection: close\r\n") && answer.ends_with("ok"), "{answer}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_client_that_has_sent_very_much_at_once_is_cut_off_like_any_other() {
+    let mut served = Served::new();
+    // So many requests that the task has to let others run in the middle of them.
+    served.send(&GET.repeat(500)).await;
+    for _ in 0..500 {
+        served.read_to("ok").await;
+    }
+    let start = Instant::now();
+    served.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    timeout(PATIENCE, &mut served.task).await.expect("an end in time").unwrap();
+    assert_eq!(start.elapsed().as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_refused_client_that_has_sent_very_much_at_once_is_not_heard_out_for_ever() {
+    // Wherever in the requests the fault is, and so the end of what the task may do at once.
+    for count in 20..140 {
+        let start = Instant::now();
+        let mut served = Served::new();
+        served.send(&[&GET.repeat(count), "GET / HTTP/1.1\r\n\r\n"].concat()).await;
+        assert!(served.rest().await.ends_with("host-missing"));
+        timeout(PATIENCE, &mut served.task).await.expect("an end in time").unwrap();
+        assert_eq!(start.elapsed().as_secs(), 1, "{count}");
+    }
+}
