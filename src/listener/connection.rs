@@ -194,7 +194,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         let asked = Asked::new(&parts, head);
         let body = self.begin(head);
         // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
-        let interim = (parts.version == Version::HTTP_11).then(|| self.outbox.open());
+        let interim = Some(self.outbox.open()).filter(|_| parts.version == Version::HTTP_11);
         let (switch, upgrade) = head.upgrade.then(tunnel::offer).unzip();
         let client = Client { address: self.peer, interim, upgrade };
         let response = self.shared.handler.handle(Request::from_parts(parts, body), client);

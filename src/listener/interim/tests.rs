@@ -202,3 +202,21 @@ async fn a_hint_is_no_sign_of_an_idle_connection() {
     assert_eq!(served.rest().await, "");
     assert_eq!(start.elapsed().as_secs(), 30);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_its_own_response_has_overtaken_does_not_reach_a_later_http_1_0_request() {
+    let mut served = Served::new();
+    served.send(SLOW).await;
+    served.settle().await;
+    let late = served.interim(0).unwrap();
+    served.answers.go.notify_one();
+    served.read_to("ok").await;
+    served.send("GET /slow HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+    served.settle().await;
+    // Whoever sends it looked just before the response whether it was still awaited.
+    late.outbox.put(late.index, || "HTTP/1.1 103 Early Hints\r\n\r\n".into());
+    served.settle().await;
+    served.answers.go.notify_one();
+    let answer = served.read_to("ok").await;
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+}
