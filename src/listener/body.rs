@@ -170,6 +170,11 @@ impl Upload {
         matches!(self.place, Place::Whole)
     }
 
+    /// Whether the handler has let go of it.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.channel.0.lock().dropped
+    }
+
     /// Ready when the handler waits for bytes.
     pub(super) fn poll_wanted(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.channel.0.lock();

@@ -200,7 +200,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         let response = self.shared.handler.handle(Request::from_parts(parts, body), client);
         let response = self.handled(pin!(response)).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let last = self.shared.draining.load(Relaxed) || self.refused;
+        let ignored = self.ignores_body().await;
+        let last = ignored || self.refused || self.shared.draining.load(Relaxed);
         let keeps = self.respond(response, asked, last).await?;
         match switch.filter(|_| switches) {
             Some(switch) => Ok(Then::Switch(switch)),
@@ -373,24 +374,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         Ok(true)
     }
 
-    /// After a response. The rest of its request's body is read if it is here already; else the client
-    /// would be heard out for nothing.
+    /// Whether a part of the body stays unread for sure, so that nothing can follow the response. What nobody
+    /// waits for is read if it is here already.
+    async fn ignores_body(&mut self) -> bool {
+        let Some(upload) = self.upload.as_ref().filter(|upload| !upload.is_over()) else { return false };
+        if self.expects {
+            // Who was not told to send a body may send another request in its place.
+            return true;
+        }
+        if !upload.is_dropped() {
+            // Somebody may go on reading while the response is written.
+            return false;
+        }
+        // Who has sent all there will be, and less than announced, may still read what is answered.
+        let _ = self.read_late().await;
+        self.note_refusal();
+        self.upload.as_ref().is_some_and(|upload| !upload.is_over())
+    }
+
+    /// What follows a response whose client would send more on the same connection.
     async fn next(&mut self) -> io::Result<Then> {
-        let Some(mut upload) = self.upload.take() else { return Ok(Then::Next) };
+        self.read_late().await?;
+        let whole = self.upload.as_ref().is_none_or(Upload::is_whole);
+        Ok(if whole { Then::Next } else { Then::Close })
+    }
+
+    /// Reads the rest of a body as far as it is here already; else the client would be heard out for nothing.
+    async fn read_late(&mut self) -> io::Result<()> {
+        let Self { upload: Some(upload), inbound, io, .. } = self else { return Ok(()) };
         let read = poll_fn(|cx| {
             let mut reads = 0;
-            while !upload.is_over()
-                && reads < LATE_READS
-                && self.inbound.poll_body(cx, &mut self.io, &mut upload)?.is_ready()
-            {
+            while !upload.is_over() && reads < LATE_READS && inbound.poll_body(cx, io, upload)?.is_ready() {
                 reads += 1;
             }
-            Poll::Ready(io::Result::Ok(()))
+            Poll::Ready(Ok(()))
         });
-        read.await?;
-        let whole = upload.is_whole();
-        self.upload = Some(upload);
-        Ok(if whole { Then::Next } else { Then::Close })
+        read.await
     }
 
     /// Whether the client may still be sending something that nobody will read.

@@ -428,3 +428,30 @@ async fn f12_a_refused_client_that_has_sent_very_much_at_once_is_not_heard_out_f
         assert_eq!(start.elapsed().as_secs(), 1, "{count}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn f20_what_follows_an_answer_to_a_client_that_was_not_told_to_continue_is_not_read() {
+    let mut served = Served::with_room(256);
+    // Its body would be as long as a request, behind which the next would be read.
+    served
+        .send(&format!(
+            "PUT /large HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            GET.len()
+        ))
+        .await;
+    served.settle().await;
+    // Whoever shares the connection among clients takes the request for done.
+    served.send(&GET.repeat(2)).await;
+    let answer = served.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer:.200}");
+    assert!(answer.ends_with('x'));
+    assert_eq!(served.answers.seen(), ["PUT /large"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_response_says_that_it_is_the_last() {
+    let mut served = Served::new();
+    served.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\nthe first").await;
+    let answer = served.rest().await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
