@@ -203,11 +203,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         let ignored = self.ignores_body().await;
         let last = ignored || self.refused || self.shared.draining.load(Relaxed);
         let keeps = self.respond(response, asked, last).await?;
-        match switch.filter(|_| switches) {
-            Some(switch) => Ok(Then::Switch(switch)),
-            None if keeps && !switches => self.next().await,
-            None => Ok(Then::Close),
-        }
+        let then = if ignored || !(keeps || switches) { Then::Close } else { self.next().await? };
+        Ok(match (then, switch) {
+            (Then::Next, Some(switch)) if switches => Then::Switch(switch),
+            (Then::Next, None) if switches => Then::Close,
+            (then, _) => then,
+        })
     }
 
     /// Answers what is not to be answered as a request.

@@ -455,3 +455,24 @@ async fn an_early_response_says_that_it_is_the_last() {
     let answer = served.rest().await;
     assert!(answer.contains("connection: close\r\n"), "{answer}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn f20_the_body_of_an_upgrade_is_no_part_of_the_other_protocol() {
+    let head = "PUT /switch HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\nContent-Length: 4\r\n\r\n";
+    let mut served = Served::new();
+    served.send(head).await;
+    served.settle().await;
+    served.send("bodyfirst").await;
+    served.answers.go.notify_one();
+    assert!(served.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(served.read_to("first").await, "first");
+    // Half a body is followed by nothing that could be told from its other half.
+    let mut served = Served::new();
+    served.send(head).await;
+    served.settle().await;
+    served.send("bo").await;
+    served.answers.go.notify_one();
+    assert!(served.read_to("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+    served.send("dyfirst").await;
+    assert_eq!(served.rest().await, "");
+}
