@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
+use http::header::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -189,8 +189,6 @@ impl Fetch {
         let selecting = coding::selecting(&self.policy, &vary, &parts.headers, &self.selecting_from);
         let cookies = fields::prepare_shared(&mut parts.headers);
         respond::add_via(&mut parts.headers);
-        parts.headers.remove(CONTENT_LENGTH);
-        parts.headers.remove(TRAILER);
         let head = Head {
             status: parts.status,
             fields: Fields::from_map(&parts.headers),

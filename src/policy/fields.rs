@@ -99,12 +99,14 @@ fn take_cookies(headers: &mut HeaderMap) -> Vec<HeaderValue> {
 }
 
 /// Removes what one client may be told and not the next: cookies, and the fields that the response itself
-/// withholds from shared caches (RFC 9111 sections 5.2.2.4 and 5.2.2.7). For a response that is shown to
-/// all who wait although it is not stored. Returns the cookies, which are for the client whose request was sent.
+/// withholds from shared caches (RFC 9111 sections 5.2.2.4 and 5.2.2.7). Also what each answer says anew, and
+/// what announces trailers, which none has. For a response that is shown to all who wait although it is not
+/// stored. Returns the cookies, which are for the client whose request was sent.
 pub fn prepare_shared(headers: &mut HeaderMap) -> Vec<HeaderValue> {
     let (directives, _) = Directives::of_response(headers);
     let cookies = take_cookies(headers);
-    for name in directives.no_cache_fields.iter().chain(&directives.private_fields) {
+    let withheld = directives.no_cache_fields.iter().chain(&directives.private_fields);
+    for name in withheld.chain(&[AGE, CONTENT_LENGTH, TRAILER]) {
         headers.remove(name);
     }
     cookies

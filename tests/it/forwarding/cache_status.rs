@@ -202,6 +202,19 @@ async fn age_counts_from_the_origin_and_date_stays_the_origins() {
 }
 
 #[tokio::test]
+async fn an_error_or_a_confirmation_that_is_not_stored_has_one_age() {
+    let (origin, proxy) = start("").await;
+    let age = async || proxy.client().get("/a").send().await.age();
+    origin.on("/a", |r| r.status(503).header("age", "30"));
+    assert_eq!(age().await, Some(0));
+    origin.on("/a", |r| r.header("cache-control", "max-age=60, stale-while-revalidate=0").header("etag", "\"1\""));
+    assert_eq!(age().await, Some(0));
+    proxy.pass(Duration::from_secs(61));
+    origin.on("/a", |r| r.status(304).header("cache-control", "public").header("age", "30").header("etag", "\"1\""));
+    assert_eq!(age().await, Some(0));
+}
+
+#[tokio::test]
 async fn whoever_is_refused_learns_that_it_was_by_this_proxy() {
     let origin = Origin::start().await;
     let proxy = Proxy::start(&origin).route("hosts = ['known']").await;
