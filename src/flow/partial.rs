@@ -89,9 +89,10 @@ pub(super) fn given(fields: &Fields, part: &ContentRange, body: Body) -> Respons
     response
 }
 
-/// The fields of a whole without those that speak of its very bytes.
+/// The fields of a whole without those that speak of its very bytes, and without the place that it cannot have in
+/// itself (RFC 9110 section 14.4).
 fn of_a_part(whole: &Fields) -> Fields {
-    whole.select(|name| !validation::is_of_the_content(name))
+    whole.select(|name| name != CONTENT_RANGE && !validation::is_of_the_content(name))
 }
 
 /// A slice of a body; the bounds were checked against its length.
