@@ -104,10 +104,11 @@ impl Visit {
         key
     }
 
-    /// Whether the client asks to leave HTTP (RFC 9110 section 7.8).
+    /// Whether the client asks to leave HTTP (RFC 9110 section 7.8), and can.
     pub(super) fn wants_upgrade(&self) -> bool {
         let headers = &self.parts.headers;
-        headers.contains_key(UPGRADE)
+        self.upgrade.is_some()
+            && headers.contains_key(UPGRADE)
             && headers.get_all(CONNECTION).iter().any(|field| {
                 field.as_bytes().split(|&b| b == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
             })

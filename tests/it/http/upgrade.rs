@@ -30,6 +30,17 @@ async fn bytes_pass_both_ways_after_an_upgrade() {
 }
 
 #[tokio::test]
+async fn an_older_client_cannot_ask_for_an_upgrade() {
+    // RFC 9110 section 7.8: a server ignores Upgrade in an HTTP/1.0 request.
+    let (origin, proxy) = start("").await;
+    origin.on("/socket", for_a_minute);
+    let answer = proxy.client().raw(ASK.replacen("HTTP/1.1", "HTTP/1.0", 1).as_bytes()).await;
+    assert!(answer.starts_with(b"HTTP/1.0 200 "), "{}", String::from_utf8_lossy(&answer));
+    let request = origin.last("/socket");
+    assert_eq!((request.header("upgrade"), request.header("connection")), (None, None));
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_ends_when_either_side_ends_it() {
     let (origin, proxy) = start("").await;
     origin.raw("/socket", |s| s.send(AGREED).send("bye").close());
