@@ -193,11 +193,14 @@ impl Upload {
             Place::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= taken as u64;
-                self.channel.put(&bytes[..taken]);
+                self.channel.put(Bytes::copy_from_slice(&bytes[..taken]));
                 (taken, (*left == 0).then_some(Ok(None)))
             }
             Place::Chunked(chunked) => {
-                let progress = chunked.advance(bytes, bounds, |data| self.channel.put(data));
+                // As one piece: of chunks of one byte each, the pieces would be many times as large.
+                let mut data = Vec::new();
+                let progress = chunked.advance(bytes, bounds, |chunk| data.extend_from_slice(chunk));
+                self.channel.put(data.into());
                 let end = match progress.done {
                     Ok(true) => Some(Ok(chunked.take_trailers())),
                     Ok(false) => None,
@@ -238,7 +241,7 @@ impl Drop for Upload {
 }
 
 impl Channel {
-    fn put(&self, data: &[u8]) {
+    fn put(&self, data: Bytes) {
         if data.is_empty() {
             return;
         }
@@ -246,7 +249,7 @@ impl Channel {
         if state.dropped {
             return;
         }
-        state.data.push_back(Bytes::copy_from_slice(data));
+        state.data.push_back(data);
         state.wanted = false;
         let reader = state.reader.take();
         drop(state);
@@ -259,5 +262,25 @@ impl Channel {
         let reader = state.reader.take();
         drop(state);
         wake(reader);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::listener::tests::limits;
+
+    #[test]
+    fn f12_chunks_of_one_byte_take_no_more_memory_than_one_of_all() {
+        let (upload, mut body) = Upload::new(Framing::Chunked);
+        let chunks = "1;x\r\na\r\n".repeat(500) + "0\r\n\r\n";
+        let bounds = Bounds::from(&limits());
+        assert_eq!(upload.unwrap().take(chunks.as_bytes(), &bounds), chunks.len());
+        let mut frame = || body.frame().now_or_never().expect("everything has come");
+        assert_eq!(frame().unwrap().unwrap().into_data().unwrap(), "a".repeat(500));
+        assert!(frame().is_none());
     }
 }

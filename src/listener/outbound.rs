@@ -17,6 +17,8 @@ const PIECES: usize = 16;
 const COPIED: usize = 4 * 1024;
 /// Bytes that may wait to be written before a body is asked for more.
 const ENOUGH: usize = 128 * 1024;
+/// Pieces that may: each takes memory of its own, however short it is.
+const MANY: usize = 1024;
 
 /// The sending side of one connection.
 pub(super) struct Outbound {
@@ -44,8 +46,8 @@ impl Outbound {
     }
 
     /// Whether more would only wait.
-    pub(super) const fn is_full(&self) -> bool {
-        self.bytes >= ENOUGH
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= ENOUGH || self.waiting.len() >= MANY
     }
 
     /// Writes a head and what follows it. What the socket does not take waits; of the head only that is
@@ -111,5 +113,20 @@ impl Outbound {
             count -= first.len();
             self.waiting.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listener::tests::limits;
+
+    #[test]
+    fn short_pieces_are_enough_sooner_than_their_bytes_say() {
+        let mut outbound = Outbound::new(&limits());
+        (0..MANY).for_each(|_| outbound.push(Bytes::from_static(b"x")));
+        assert!(outbound.is_full());
+        outbound.written(1);
+        assert!(!outbound.is_full());
     }
 }
