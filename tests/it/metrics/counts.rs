@@ -59,7 +59,8 @@ async fn requests_and_responses_are_counted_by_route_and_outcome() {
     let latency = scrape.nonzero("request_duration_seconds_count");
     assert!(latency.contains(&"outcome=\"hit\" 3".to_owned()), "{latency:?}");
     assert_eq!(scrape.value("origin_duration_seconds_count{origin=\"scripted\"}"), 7);
-    assert_eq!(scrape.value("requests_in_flight"), 0);
+    // The client may have its answer a moment before the connection has done with it.
+    proxy.answering(0).await;
 }
 
 #[tokio::test]
