@@ -111,7 +111,8 @@ fn lifetimes_are_bounded(numbers: [u64; 8], response: &HeaderMap, request: &Head
 
     let at = |millis: u64| received.plus(Duration::from_millis(millis));
     let (early, late) = (at(first.min(second)), at(first.max(second)));
-    assert!(entry.age(received) == granted.initial_age && entry.age(early) <= entry.age(late));
+    // Spans are rounded where they are stored, but never so that a response gets younger.
+    assert!(entry.age(received) >= granted.initial_age && entry.age(early) <= entry.age(late));
     assert!(entry.fresh_left(early) >= entry.fresh_left(late) && entry.useful_for(early) >= entry.useful_for(late));
     // A response passes through its stages in order and never back.
     let neutral = Demand::default();
