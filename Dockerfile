@@ -6,6 +6,8 @@
 #         stay on loopback.
 
 FROM rust:1.95-slim-bookworm AS build
+# What the allocator is built with; the image has a C compiler, but not this.
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # Only what the build reads, so that a change to documentation or tests compiles nothing again.
 COPY Cargo.toml Cargo.lock ./

@@ -22,6 +22,9 @@ use millpond::policy::validation::{Precondition, evaluate_conditional};
 use millpond::policy::vary::Selecting;
 use millpond_fuzz::{DELTA_MAX, fields, numbers, sections, wall};
 
+/// Up to the first a stored span is exact to a millisecond, up to the second to a second.
+const DAYS_24: Duration = Duration::from_millis((1 << 31) - 1);
+const YEARS_68: Duration = Duration::from_secs((1 << 31) - 2);
 /// From 1970 to the end of the year 9999, the last of an HTTP date.
 const ALL_DATES: Duration = Duration::from_secs(253_402_300_800);
 
@@ -111,8 +114,11 @@ fn lifetimes_are_bounded(numbers: [u64; 8], response: &HeaderMap, request: &Head
 
     let at = |millis: u64| received.plus(Duration::from_millis(millis));
     let (early, late) = (at(first.min(second)), at(first.max(second)));
-    // Spans are rounded where they are stored, but never so that a response gets younger.
-    assert!(entry.age(received) >= granted.initial_age && entry.age(early) <= entry.age(late));
+    // A stored age is rounded up: to milliseconds, from 24 days on to seconds; from 68 years on it has no end.
+    let age = entry.age(received);
+    let rounding = Duration::from_millis(if granted.initial_age <= DAYS_24 { 1 } else { 1000 });
+    assert!(age >= granted.initial_age && (age - granted.initial_age < rounding || granted.initial_age > YEARS_68));
+    assert!(entry.age(early) <= entry.age(late));
     assert!(entry.fresh_left(early) >= entry.fresh_left(late) && entry.useful_for(early) >= entry.useful_for(late));
     // A response passes through its stages in order and never back.
     let neutral = Demand::default();

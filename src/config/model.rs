@@ -205,7 +205,7 @@ pub struct RedisConfig {
     pub prefix: String,
     /// What this instance is called; `None` for the name of the host.
     pub instance: Option<String>,
-    /// Connections for stored responses.
+    /// Connections for stored responses, without those that look-ups have by themselves.
     pub connections: usize,
     /// How long a command may take.
     pub timeout: Duration,

@@ -290,7 +290,7 @@ section! {
         prefix: Plain = Plain("millpond:".to_owned()),
         /// What this instance is called in receipts and lists, with a random ending; the name of the host by default.
         instance: Plain,
-        /// Connections for stored responses.
+        /// Connections for stored responses. Look-ups have as many again, or one for each thread of a "per-core" listener.
         connections: Whole<1, 128> = Whole(4),
         /// How long a command may take. A request waits no longer than this for Redis.
         timeout: Timeout = Span::millis(50),

@@ -125,7 +125,7 @@ where
     loop {
         let next = poll_fn(|cx| {
             // First the client: a request that has arrived is served, drain or not.
-            if let Poll::Ready(next) = connection.poll_next(cx) {
+            if let Poll::Ready(next) = connection.inbound.poll_next(cx, &mut connection.io) {
                 return Poll::Ready(next);
             }
             if watch_drain || shared.draining.load(Relaxed) {
@@ -185,10 +185,6 @@ struct Connection<'a, T, H> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        self.inbound.poll_next(cx, &mut self.io)
-    }
-
     /// One request and its response.
     async fn exchange(&mut self, parts: Parts, head: Head) -> io::Result<Then> {
         let asked = Asked::new(&parts, head);

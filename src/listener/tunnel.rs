@@ -1,5 +1,8 @@
 //! A connection that has left HTTP (RFC 9110 section 7.8).
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
