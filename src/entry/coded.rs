@@ -17,6 +17,29 @@ pub struct Coded {
     pub body: Bytes,
 }
 
+/// Whether a body may be coded, in one byte: zero until somebody has asked.
+#[derive(Debug, Default)]
+pub(super) struct Verdict(AtomicU8);
+
+impl Verdict {
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    const YES_AND_IT_SAYS_SO: u8 = 3;
+
+    fn get_or(&self, judge: impl FnOnce() -> Option<Codable>) -> Option<Codable> {
+        let mut verdict = self.0.load(Ordering::Relaxed);
+        if verdict == 0 {
+            verdict = match judge() {
+                None => Self::NO,
+                Some(Codable { says_so: false }) => Self::YES,
+                Some(Codable { says_so: true }) => Self::YES_AND_IT_SAYS_SO,
+            };
+            self.0.store(verdict, Ordering::Relaxed);
+        }
+        (verdict != Self::NO).then_some(Codable { says_so: verdict == Self::YES_AND_IT_SAYS_SO })
+    }
+}
+
 /// What became of each coding of one entry.
 #[derive(Debug, Default)]
 pub(super) struct Forms {
@@ -32,8 +55,8 @@ const fn bit(coding: Coding) -> u8 {
 
 impl Entry {
     /// Whether its body may be coded.
-    pub const fn codable(&self) -> Option<Codable> {
-        self.codable
+    pub fn codable(&self) -> Option<Codable> {
+        self.codable.get_or(|| coding::codable(self.content.status, &self.content.fields))
     }
 
     /// The form in this coding, once it is made and if it is smaller.
@@ -56,7 +79,7 @@ impl Entry {
 
     /// Hangs a coded body on the entry. Whoever keeps the entry weighs it anew.
     pub fn attach(&self, coding: Coding, body: Bytes) {
-        if let Some(codable) = self.codable {
+        if let Some(codable) = self.codable() {
             let fields = coding::coded_fields(self.content.fields.to_map(), coding, codable);
             let fields = Fields::from_map(&fields);
             let forms = self.forms();

@@ -9,12 +9,15 @@ use crate::policy::fields::ByName;
 
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
+/// The longest name, in bytes, and the most fields that a map takes; it panics on more.
+const LONGEST: usize = 65_535;
+const MOST: usize = 24_576;
 
 /// Fields of a response in one allocation of exactly their size: the lines of an HTTP/1.1 head, `name: value` and CRLF,
 /// with names in lower case. A map would take several times the memory, and each hit would write the same lines anew.
 ///
-/// Only [`from_map`](Self::from_map) and selections of what it made give lines their form, so names and values are valid,
-/// and the only CR and LF are those that end a line.
+/// Only [`from_map`](Self::from_map), [`checked`](Self::checked) and selections of what they made give lines their form, so
+/// names and values are valid, and the only CR and LF are those that end a line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     lines: Box<[u8]>,
@@ -25,6 +28,12 @@ impl Fields {
     pub fn from_map(map: &HeaderMap) -> Self {
         let fields = || map.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         Self::of(fields)
+    }
+
+    /// Fields that somebody else has written, who may have written anything; none if a map would not take them.
+    pub fn checked(fields: &[(&str, &[u8])]) -> Option<Self> {
+        let valid = |(name, value): &(&str, &[u8])| is_lower_token(name.as_bytes()) && is_field_value(value);
+        (fields.len() <= MOST && fields.iter().all(valid)).then(|| Self::of(|| fields.iter().copied()))
     }
 
     /// The same fields as a map whose values share one allocation. Not for the path of a hit.
@@ -70,6 +79,17 @@ impl Fields {
     }
 }
 
+/// A name as a map writes it (RFC 9110 section 5.1), and no longer than it takes.
+fn is_lower_token(name: &[u8]) -> bool {
+    let token = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || b"!#$%&'*+-.^_`|~".contains(byte);
+    (1..=LONGEST).contains(&name.len()) && name.iter().all(token)
+}
+
+/// A value without control characters (RFC 9110 section 5.5).
+fn is_field_value(value: &[u8]) -> bool {
+    value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
 /// No name has a colon and no value a CR.
 fn parsed(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
     let mut rest = lines;
@@ -83,8 +103,20 @@ fn parsed(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
 }
 
 impl ByName for Fields {
+    /// Asked for several names of each response that comes from Redis: it takes no line apart but those it looks for.
     fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |(own, _)| name == own).map(|(_, value)| value)
+        let mut rest = &*self.lines;
+        std::iter::from_fn(move || {
+            while !rest.is_empty() {
+                let (line, after) = rest.split_at(memchr::memchr(b'\n', rest)? + 1);
+                rest = after;
+                let value = line.strip_prefix(name.as_str().as_bytes()).and_then(|line| line.strip_prefix(SEPARATOR));
+                if let Some(value) = value {
+                    return value.strip_suffix(LINE_END);
+                }
+            }
+            None
+        })
     }
 }
 
@@ -123,6 +155,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_map_would_not_take_is_not_taken() {
+        let taken = |fields: &[(&str, &[u8])]| Fields::checked(fields).map(|fields| fields.to_map());
+        let most = vec![("x-a", &b"1"[..]); MOST + 1];
+        assert_eq!(taken(&most[1..]).unwrap().len(), MOST);
+        assert_eq!(taken(&most), None);
+        let long = "a".repeat(LONGEST + 1);
+        assert!(taken(&[(&long[1..], b"")]).is_some() && taken(&[(&long, b"")]).is_none());
+        for name in ["", "X-A", "x a", "x:", "\u{fc}", "x\r"] {
+            assert_eq!(taken(&[("x-a", b"1"), (name, b"1")]), None, "{name:?}");
+        }
+        for value in [&b"\r"[..], b"a\nx-b: 2", b"\0", b"\x7f"] {
+            assert_eq!(taken(&[("x-a", value)]), None, "{value:?}");
+        }
+    }
+
+    #[test]
     fn a_map_of_them_needs_no_read_buffer() {
         let buffer = Bytes::from([&b"first,second"[..], &[b'x'; 8192]].concat());
         let mut headers = HeaderMap::new();
@@ -137,12 +185,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_taken_is_what_a_map_takes(name in "[ -~]{1,3}", value in vec(any::<u8>(), 0..4)) {
+            let lower = name.to_ascii_lowercase() == name;
+            let valid = lower && HeaderName::try_from(&name).is_ok() && HeaderValue::from_bytes(&value).is_ok();
+            prop_assert_eq!(Fields::checked(&[(&name, &value)]).is_some(), valid);
+        }
+
+        #[test]
         fn every_map_comes_back_as_it_was(
             fields in vec(("[a-z][a-z0-9!#$%&'*+.^_`|~-]{0,12}", vec(prop_oneof![Just(b'\t'), 32_u8..127, 128_u8..=255], 0..20)), 0..20),
         ) {
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             let map = map(&fields);
             let own = Fields::from_map(&map);
+            prop_assert_eq!(Fields::checked(&own.iter().collect::<Vec<_>>()), Some(own.clone()));
             prop_assert_eq!(&own.to_map(), &map);
             for name in map.keys() {
                 let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();

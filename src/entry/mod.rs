@@ -18,7 +18,6 @@ pub use self::parts::{Joined, Parts};
 pub use crate::bus::Seq;
 use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;
-use crate::policy::coding::{self, Codable};
 use crate::policy::fields::ByName;
 use crate::policy::request::Demand;
 use crate::policy::reuse::{self, Reuse};
@@ -78,8 +77,8 @@ pub struct Entry {
     always_revalidate: bool,
     /// Whether this instance fetched it, rather than another.
     own: bool,
-    /// Whether its body may be coded.
-    codable: Option<Codable>,
+    /// Whether its body may be coded, once somebody wants to know.
+    codable: coded::Verdict,
     /// Once it is asked for in a coding.
     forms: OnceLock<Box<coded::Forms>>,
     /// The table version at which the entry was last found valid.
@@ -118,7 +117,7 @@ impl Entry {
         provenance: Provenance,
     ) -> Self {
         Self {
-            codable: coding::codable(content.status, &content.fields),
+            codable: coded::Verdict::default(),
             forms: OnceLock::new(),
             content,
             selecting,
