@@ -12,7 +12,7 @@ use crate::telemetry::metrics::RouteMetrics;
 
 use super::Proxy;
 use super::body::Body;
-use super::cache_status::{self, CacheStatus};
+use super::cache_status::CacheStatus;
 use super::record::Record;
 use super::respond;
 use super::site::Route;
@@ -83,8 +83,9 @@ impl Proxy {
         if let Some(policy) = route.as_ref().and_then(|route| route.cache.as_ref()).filter(|policy| policy.key.show)
             && !matches!(books.outcome, Outcome::Pass | Outcome::Rejected)
             && let Some(key) = key::shown(&key::url(visit.target(), &policy.key), &policy.key)
+            && let Some(signature) = response.body_mut().signature()
         {
-            cache_status::name_key(response.headers_mut(), &key);
+            signature.show_key(key);
         }
         let metrics = route.as_ref().map_or(&visit.site.unrouted, |route| &route.metrics);
         count(metrics, &response, books.outcome);

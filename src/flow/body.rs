@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,13 +10,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
 
 use crate::coalesce::{BodyBroken, Reader};
-use crate::entry::Fields;
+use crate::entry::{Entry, Fields};
 use crate::listener::Payload;
 use crate::origin::ResponseBody;
 use crate::reason::OriginFault;
 
 use super::content::{PATIENCE, Replay};
 use super::record::Record;
+use super::signature::Signature;
 
 /// Why a body to a client broke off. The connection is closed, so the client can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,14 +56,22 @@ struct Shared {
     left: Option<u64>,
 }
 
+/// Lines of the response's head that were ready when it was put together.
+enum Lines {
+    None,
+    /// Those of a stored response.
+    Stored(Arc<Entry>),
+    Own(Box<[u8]>),
+}
+
 /// A response body that knows what to log when it ends.
 pub struct Body {
     source: Source,
     /// Counts bytes as they go out; `None` once a body in memory was counted as a whole.
     sent: Option<IntCounter>,
     record: Option<Box<Record>>,
-    /// Lines of the response's head that were ready when it was put together.
-    lines: Box<[u8]>,
+    lines: Lines,
+    signature: Option<Signature>,
 }
 
 impl Body {
@@ -98,7 +108,7 @@ impl Body {
     }
 
     fn from_source(source: Source) -> Self {
-        Self { source, sent: None, record: None, lines: Box::default() }
+        Self { source, sent: None, record: None, lines: Lines::None, signature: None }
     }
 
     /// Counts the bytes of the body: at once where they are in memory, else as they go out.
@@ -111,10 +121,30 @@ impl Body {
         self
     }
 
+    /// The whole body of a stored response, behind its fields.
+    pub(super) fn stored(entry: &Arc<Entry>) -> Self {
+        let body = Self::full(entry.content().body.clone());
+        Self { lines: Lines::Stored(Arc::clone(entry)), ..body }
+    }
+
     /// The body of a response that has these fields, besides its own.
-    pub(super) fn behind(mut self, fields: &Fields) -> Self {
-        self.lines = fields.lines().into();
-        self
+    pub(super) fn behind(self, fields: &Fields) -> Self {
+        Self { lines: Lines::Own(fields.lines().into()), ..self }
+    }
+
+    /// Puts these fields behind all others.
+    pub(super) fn sign(&mut self, signature: Signature) {
+        self.signature = Some(signature);
+    }
+
+    /// `Age` of what is from the store, in seconds.
+    pub(super) fn age(&self) -> Option<u64> {
+        self.signature.as_ref()?.age()
+    }
+
+    /// What this cache says of itself.
+    pub(super) fn signature(&mut self) -> Option<&mut Signature> {
+        self.signature.as_mut()
     }
 
     /// Attaches what is logged when the body ends or is dropped.
@@ -126,7 +156,17 @@ impl Body {
 
 impl Payload for Body {
     fn lines(&self) -> &[u8] {
-        &self.lines
+        match &self.lines {
+            Lines::None => &[],
+            Lines::Stored(entry) => entry.content().fields.lines(),
+            Lines::Own(lines) => lines,
+        }
+    }
+
+    fn sign(&self, head: &mut Vec<u8>) {
+        if let Some(signature) = &self.signature {
+            signature.write(head);
+        }
     }
 }
 

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::reason::{OriginFault, Outcome, Reason};
-
-pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Why a request went to the origin (RFC 9211 section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +53,28 @@ impl Forwarded {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CacheStatus {
     pub(super) outcome: Outcome,
+    /// Answered without the origin.
+    hit: bool,
     /// Set when the request went to the origin.
-    pub(super) forwarded: Option<Forwarded>,
+    forwarded: Option<Forwarded>,
     /// Status of the origin's answer.
-    pub(super) forward_status: Option<StatusCode>,
-    /// How long the response is fresh, if it was stored.
-    pub(super) ttl: Option<Duration>,
-    pub(super) reason: Option<Reason>,
-    pub(super) fault: Option<OriginFault>,
+    forward_status: Option<StatusCode>,
+    /// Seconds that the response stays fresh, if it is stored; less than none if it is stale.
+    ttl: Option<i64>,
+    reason: Option<Reason>,
+    fault: Option<OriginFault>,
 }
 
 impl CacheStatus {
     /// The member for an answer without a look at the origin.
     pub(super) const fn new(outcome: Outcome) -> Self {
-        Self { outcome, forwarded: None, forward_status: None, ttl: None, reason: None, fault: None }
+        Self { outcome, hit: false, forwarded: None, forward_status: None, ttl: None, reason: None, fault: None }
+    }
+
+    /// The member for a stored response that is fresh for so long, or has been stale for so long.
+    pub(super) fn hit(outcome: Outcome, fresh_left: Duration, stale_for: Duration) -> Self {
+        let ttl = if stale_for.as_secs() > 0 { -seconds(stale_for) } else { seconds(fresh_left) };
+        Self { hit: true, ttl: Some(ttl), ..Self::new(outcome) }
     }
 
     /// Notes that the request went to the origin.
@@ -80,8 +85,8 @@ impl CacheStatus {
     }
 
     /// Notes for how long the response is fresh.
-    pub(super) const fn fresh_for(mut self, ttl: Option<Duration>) -> Self {
-        self.ttl = ttl;
+    pub(super) fn fresh_for(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl = ttl.map(seconds);
         self
     }
 
@@ -97,61 +102,46 @@ impl CacheStatus {
         self
     }
 
-    /// The member as a field value.
-    pub(super) fn value(self) -> HeaderValue {
-        let mut text = String::with_capacity(64);
-        text.push_str("Millpond");
+    /// Writes the member.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Millpond");
+        if self.hit {
+            out.extend_from_slice(b"; hit");
+        }
         if let Some(why) = self.forwarded {
-            text.push_str("; fwd=");
-            text.push_str(why.as_str());
+            parameter(out, b"; fwd=", why.as_str());
         }
         if let Some(status) = self.forward_status {
-            text.push_str("; fwd-status=");
-            text.push_str(status.as_str());
+            parameter(out, b"; fwd-status=", status.as_str());
         }
         match self.outcome {
-            Outcome::Miss | Outcome::Revalidated => text.push_str("; stored"),
-            Outcome::Coalesced => text.push_str("; collapsed"),
+            Outcome::Miss | Outcome::Revalidated => out.extend_from_slice(b"; stored"),
+            Outcome::Coalesced => out.extend_from_slice(b"; collapsed"),
             _ => {}
         }
         if let Some(ttl) = self.ttl {
-            text.push_str("; ttl=");
-            text.push_str(itoa::Buffer::new().format(ttl.as_secs()));
+            parameter(out, b"; ttl=", itoa::Buffer::new().format(ttl));
         }
-        let detail = self.fault.map(OriginFault::as_str).or(self.reason.map(Reason::as_str)).or(match self.outcome {
-            Outcome::StaleIfError | Outcome::Rejected | Outcome::Failed => Some(self.outcome.as_str()),
+        if let Some(detail) = self.detail() {
+            parameter(out, b"; detail=", detail);
+        }
+    }
+
+    fn detail(&self) -> Option<&'static str> {
+        let named = self.fault.map(OriginFault::as_str).or(self.reason.map(Reason::as_str));
+        named.or(match self.outcome {
+            Outcome::HitL2 => Some("l2"),
+            Outcome::StaleIfError | Outcome::Rejected | Outcome::Failed if !self.hit => Some(self.outcome.as_str()),
             _ => None,
-        });
-        if let Some(detail) = detail {
-            text.push_str("; detail=");
-            text.push_str(detail);
-        }
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Millpond"))
+        })
     }
 }
 
-/// Adds the key to the member of this cache, which is the last.
-pub(super) fn name_key(headers: &mut HeaderMap, key: &str) {
-    let mut members: Vec<HeaderValue> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
-    let Some(own) = members.pop() else { return };
-    let named = HeaderValue::try_from([own.as_bytes(), b"; key=", key.as_bytes()].concat()).unwrap_or(own);
-    headers.remove(CACHE_STATUS);
-    for member in members.into_iter().chain([named]) {
-        headers.append(CACHE_STATUS, member);
-    }
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The member for a hit, built without the formatting machinery.
-pub(super) fn hit(fresh_left: Duration, stale_for: Duration, outcome: Outcome) -> HeaderValue {
-    let mut text = smallvec::SmallVec::<[u8; 48]>::new();
-    text.extend_from_slice(b"Millpond; hit; ttl=");
-    let mut digits = itoa::Buffer::new();
-    if stale_for.as_secs() > 0 {
-        text.push(b'-');
-    }
-    text.extend_from_slice(digits.format(fresh_left.max(stale_for).as_secs()).as_bytes());
-    if outcome == Outcome::HitL2 {
-        text.extend_from_slice(b"; detail=l2");
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("Millpond; hit"))
+fn parameter(out: &mut Vec<u8>, name: &[u8], value: &str) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value.as_bytes());
 }

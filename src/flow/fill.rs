@@ -42,6 +42,7 @@ pub(super) struct Miss {
 }
 
 /// What a follower does next.
+#[allow(clippy::large_enum_variant, reason = "a box would cost every follower an allocation")]
 enum Next {
     /// It has its answer.
     Done(Answer),

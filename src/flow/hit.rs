@@ -16,7 +16,7 @@ use crate::reason::Outcome;
 
 use super::Proxy;
 use super::answer::Answer;
-use super::cache_status::{self, Forwarded};
+use super::cache_status::{CacheStatus, Forwarded};
 use super::coding::{self, Form};
 use super::parts::PartHit;
 use super::respond;
@@ -159,7 +159,7 @@ impl Proxy {
     }
 
     /// Answers from the store.
-    pub(super) fn hit(visit: &Visit, route: Arc<Route>, entry: &Entry, now: Moment, outcome: Outcome) -> Answer {
+    pub(super) fn hit(visit: &Visit, route: Arc<Route>, entry: &Arc<Entry>, now: Moment, outcome: Outcome) -> Answer {
         let form = coding::stored(&visit.parts, &route, entry);
         Self::show_stored(visit, route, entry, &form, now, outcome)
     }
@@ -167,13 +167,13 @@ impl Proxy {
     fn show_stored(
         visit: &Visit,
         route: Arc<Route>,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         form: &Form<'_>,
         now: Moment,
         outcome: Outcome,
     ) -> Answer {
         let age = entry.age(now);
-        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
+        let status = CacheStatus::hit(outcome, entry.fresh_left(now), entry.stale_for(now));
         let response = respond::stored(visit, entry, form, age, status);
         form.count(&route, entry, &response);
         Answer::new(response, outcome, Some(route))

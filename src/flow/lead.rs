@@ -212,7 +212,7 @@ impl Proxy {
         }
         let age = head.initial_age.saturating_add(self.clock.now().since(head.received));
         let form = coding::arriving(&visit.parts, route, head);
-        let mut response = respond::arriving(visit, head, &form, body, age, status.value());
+        let mut response = respond::arriving(visit, head, &form, body, age, status);
         if role == Role::Leader {
             respond::add_cookies(&mut response, &head.cookies);
         }
@@ -224,7 +224,7 @@ impl Proxy {
     }
 
     /// Answers with what the fleet had.
-    fn show_found(visit: &Visit, route: &Arc<Route>, miss: &Miss, entry: &Entry, now: Moment) -> Answer {
+    fn show_found(visit: &Visit, route: &Arc<Route>, miss: &Miss, entry: &Arc<Entry>, now: Moment) -> Answer {
         let outcome = match entry.reuse(now, &miss.demand) {
             Reuse::StaleWhileRevalidate => Outcome::StaleWhileRevalidate,
             Reuse::StaleAccepted => Outcome::StaleAccepted,
@@ -248,12 +248,12 @@ impl Proxy {
             Some(entry) => {
                 let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
                 let form = coding::stored(&visit.parts, route, entry);
-                let shown = respond::stored(visit, entry, &form, entry.age(now), status.value());
+                let shown = respond::stored(visit, entry, &form, entry.age(now), status);
                 (Outcome::StaleIfError, shown)
             }
             None if let Some(hit) = self.part_to_stand_in(visit, miss) => {
                 let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
-                (Outcome::StaleIfError, self.part_stands_in(visit, route, hit, status.value()))
+                (Outcome::StaleIfError, self.part_stands_in(visit, route, hit, status))
             }
             None => {
                 let fault = fault.unwrap_or(OriginFault::Abandoned);

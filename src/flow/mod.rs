@@ -34,6 +34,7 @@ mod respond;
 mod revalidate;
 mod search;
 mod share;
+mod signature;
 mod site;
 mod upload;
 mod vigil;

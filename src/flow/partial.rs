@@ -47,12 +47,13 @@ pub(super) fn answer(part: Part, shown: Representation<'_>) -> Response<Body> {
     match part {
         Part::Unsatisfiable(length) => range_not_satisfiable(length),
         Part::One(range, length) => one(&range, length, shown),
-        Part::Many(list, length) => many(&list, length, shown),
+        Part::Many(list, length) => many(&list, length, &shown),
     }
 }
 
 fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<Body> {
     let body = match shown.body {
+        Bulk::Stored(entry) => Body::full(cut(&entry.content().body, range)),
         Bulk::Whole(bytes) => Body::full(cut(&bytes, range)),
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
@@ -61,8 +62,8 @@ fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<B
 }
 
 /// A `multipart/byteranges` body (RFC 9110 section 14.6).
-fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response<Body> {
-    let Bulk::Whole(bytes) = shown.body else {
+fn many(list: &[Range<u64>], length: u64, shown: &Representation<'_>) -> Response<Body> {
+    let Some(bytes) = shown.body.bytes() else {
         return respond::of(StatusCode::PARTIAL_CONTENT, shown.fields, Body::empty());
     };
     let boundary = format!("millpond-{:016x}", rand::random::<u64>());
@@ -71,7 +72,7 @@ fn many(list: &[Range<u64>], length: u64, shown: Representation<'_>) -> Response
     for range in list {
         let head = ranges::multipart_part_head(&boundary, content_type, range, length);
         pieces.push_back(Bytes::from(head));
-        pieces.push_back(cut(&bytes, range));
+        pieces.push_back(cut(bytes, range));
     }
     pieces.push_back(Bytes::from(format!("\r\n--{boundary}--\r\n")));
     let fields = of_a_part(shown.fields).select(|name| name != CONTENT_TYPE);

@@ -22,7 +22,7 @@ use crate::reason::Outcome;
 use super::Proxy;
 use super::answer::Answer;
 use super::body::Body;
-use super::cache_status;
+use super::cache_status::CacheStatus;
 use super::coding;
 use super::fill::Miss;
 use super::respond::{self, Slice};
@@ -73,7 +73,7 @@ impl PartHit {
     }
 
     /// The answer, or 304 if the client has what is stored.
-    fn respond(self, visit: &Visit, route: &Route, now: Moment, status: HeaderValue) -> http::Response<Body> {
+    fn respond(self, visit: &Visit, route: &Route, now: Moment, status: CacheStatus) -> http::Response<Body> {
         let entry = self.parts.entry();
         let (fields, age) = (&entry.content().fields, entry.age(now));
         let form = coding::part(route, fields, self.part.complete);
@@ -107,7 +107,7 @@ impl Proxy {
     pub(super) fn hit_part(&self, visit: &Visit, route: Arc<Route>, hit: PartHit) -> Answer {
         let (now, outcome) = (self.clock.now(), hit.outcome);
         let entry = hit.parts.entry();
-        let status = cache_status::hit(entry.fresh_left(now), entry.stale_for(now), outcome);
+        let status = CacheStatus::hit(outcome, entry.fresh_left(now), entry.stale_for(now));
         Answer::new(hit.respond(visit, &route, now, status), outcome, Some(route))
     }
 
@@ -166,7 +166,7 @@ impl Proxy {
         visit: &Visit,
         route: &Route,
         hit: PartHit,
-        status: HeaderValue,
+        status: CacheStatus,
     ) -> http::Response<Body> {
         hit.respond(visit, route, self.clock.now(), status)
     }

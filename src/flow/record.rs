@@ -14,6 +14,7 @@ use crate::telemetry::access::{AccessLog, AccessRecord};
 use crate::telemetry::trace::{RequestId, TRACEPARENT, TraceContext};
 
 use super::answer::Books;
+use super::body::Body;
 use super::site::Route;
 use super::visit::Visit;
 
@@ -26,16 +27,17 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new<B>(
+    pub(super) fn new(
         visit: &Visit,
-        response: &Response<B>,
+        response: &Response<Body>,
         books: Books,
         route: Option<&Route>,
         log: &Arc<AccessLog>,
         clock: &Clock,
     ) -> Self {
         let headers = &visit.parts.headers;
-        let age = response.headers().get(AGE).and_then(|age| age.to_str().ok()?.parse().ok());
+        let origin_said = || response.headers().get(AGE)?.to_str().ok()?.parse().ok();
+        let age = response.body().age().or_else(origin_said);
         let record = AccessRecord {
             time: clock.wall(),
             peer: visit.client(),

@@ -1,11 +1,12 @@
 //! Responses to the client: from the store, from a shared fetch, from the origin, or our own.
 //! The only place that turns an error into a status.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    AGE, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     SET_COOKIE, VIA,
 };
 use http::{Method, Response, StatusCode};
@@ -21,10 +22,11 @@ use crate::policy::{coding, storability};
 use crate::reason::OriginFault;
 
 use super::body::Body;
-use super::cache_status::{CACHE_STATUS, CacheStatus};
+use super::cache_status::CacheStatus;
 use super::coding::Form;
 use super::flight::Head;
 use super::partial;
+use super::signature::Signature;
 use super::visit::Visit;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -47,6 +49,8 @@ pub(super) struct Representation<'a> {
 
 /// The body of a representation.
 pub(super) enum Bulk {
+    /// Stored.
+    Stored(Arc<Entry>),
     /// In memory.
     Whole(Bytes),
     /// Still arriving; the length is that of the origin's `Content-Length`.
@@ -57,15 +61,18 @@ impl Bulk {
     /// The length, where it is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
+            Self::Stored(entry) => Some(entry.content().body.len() as u64),
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::Arriving(_, length) => *length,
         }
     }
 
-    fn into_body(self) -> Body {
+    /// All of it, if it is in memory.
+    pub(super) fn bytes(&self) -> Option<&Bytes> {
         match self {
-            Self::Whole(bytes) => Body::full(bytes),
-            Self::Arriving(reader, length) => Body::shared(reader, 0, length),
+            Self::Stored(entry) => Some(&entry.content().body),
+            Self::Whole(bytes) => Some(bytes),
+            Self::Arriving(..) => None,
         }
     }
 }
@@ -73,17 +80,16 @@ impl Bulk {
 /// Answers from a stored entry.
 pub(super) fn stored(
     visit: &Visit,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     form: &Form<'_>,
     age: Duration,
-    status: HeaderValue,
+    status: CacheStatus,
 ) -> Response<Body> {
     let content = entry.content();
     let (fields, body) = match form {
-        Form::Coded(_, coded) => (&coded.fields, &coded.body),
-        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.fields, &content.body),
+        Form::Coded(_, coded) => (&coded.fields, Bulk::Whole(coded.body.clone())),
+        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.fields, Bulk::Stored(Arc::clone(entry))),
     };
-    let body = Bulk::Whole(body.clone());
     represent(visit, form, Representation { status: content.status, fields, age, body }, status)
 }
 
@@ -94,7 +100,7 @@ pub(super) fn arriving(
     form: &Form<'_>,
     reader: Reader,
     age: Duration,
-    status: HeaderValue,
+    status: CacheStatus,
 ) -> Response<Body> {
     if let Some(part) = &head.part {
         let body = Body::shared(reader, 0, head.length);
@@ -105,7 +111,7 @@ pub(super) fn arriving(
 }
 
 /// Applies method, conditions and ranges in the order of RFC 9110 section 13.2.2.
-fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_status: HeaderValue) -> Response<Body> {
+fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_status: CacheStatus) -> Response<Body> {
     let age = shown.age;
     let fields = if let Form::Held(fields) = form { fields } else { shown.fields };
     let mut response = match precondition(visit, shown.status, fields) {
@@ -118,7 +124,7 @@ fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_st
         },
     };
     say_so(form, &mut response);
-    signed(response, age, cache_status)
+    signed(response, Some(age), cache_status)
 }
 
 /// Says that there may be other forms than the one that is sent.
@@ -134,10 +140,8 @@ fn precondition(visit: &Visit, status: StatusCode, shown: &impl ByName) -> Preco
     validation::evaluate_conditional(&visit.parts.headers, status, shown, now)
 }
 
-fn signed(mut response: Response<Body>, age: Duration, cache_status: HeaderValue) -> Response<Body> {
-    let headers = response.headers_mut();
-    headers.insert(AGE, HeaderValue::from(age.as_secs()));
-    headers.append(CACHE_STATUS, cache_status);
+fn signed(mut response: Response<Body>, age: Option<Duration>, status: CacheStatus) -> Response<Body> {
+    response.body_mut().sign(Signature::new(status, age));
     response
 }
 
@@ -151,18 +155,23 @@ pub(super) struct Slice<'a> {
 }
 
 /// Answers with a part, which is what the request asks for, unless the client has the whole.
-pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_status: HeaderValue) -> Response<Body> {
+pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_status: CacheStatus) -> Response<Body> {
     let Slice { fields, age, part, body } = shown;
     let mut response = match precondition(visit, StatusCode::OK, fields) {
         Precondition::NotModified => not_modified(fields),
         Precondition::Proceed => partial::given(fields, part, body),
     };
     say_so(form, &mut response);
-    signed(response, age, cache_status)
+    signed(response, Some(age), cache_status)
 }
 
 fn whole(shown: Representation<'_>) -> Response<Body> {
-    of(shown.status, shown.fields, shown.body.into_body())
+    let body = match shown.body {
+        Bulk::Stored(entry) => Body::stored(&entry),
+        Bulk::Whole(bytes) => Body::full(bytes).behind(shown.fields),
+        Bulk::Arriving(reader, length) => Body::shared(reader, 0, length).behind(shown.fields),
+    };
+    with(shown.status, body)
 }
 
 fn head_only(shown: &Representation<'_>) -> Response<Body> {
@@ -186,7 +195,11 @@ fn of_not_modified(whole: &Fields) -> Fields {
 /// A response with these fields. They are written as they are stored; what is added to the response
 /// itself stands behind them, and does not replace them.
 pub(super) fn of(status: StatusCode, fields: &Fields, body: Body) -> Response<Body> {
-    let mut response = Response::new(body.behind(fields));
+    with(status, body.behind(fields))
+}
+
+fn with(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
 }
@@ -218,8 +231,7 @@ pub(super) fn direct(visit: &Visit, origin: Response<ResponseBody>, status: Cach
         Response::from_parts(parts, Body::origin(body))
     };
     response.headers_mut().append(VIA, OUR_VIA);
-    response.headers_mut().append(CACHE_STATUS, status.value());
-    response
+    signed(response, None, status)
 }
 
 /// `Via` for a response that will be stored (RFC 9110 section 7.6.3).
@@ -232,14 +244,13 @@ pub(super) fn failed(fault: OriginFault, status: CacheStatus) -> Response<Body> 
     let (code, proxy_error) = gateway_error(fault);
     let mut response = plain(code, &format!("The origin did not answer: {fault}.\n"));
     let headers = response.headers_mut();
-    headers.append(CACHE_STATUS, status.value());
     if let Ok(value) = HeaderValue::try_from(format!("Millpond; error={proxy_error}; details=\"{fault}\"")) {
         headers.append(PROXY_STATUS, value);
     }
     if code == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_SOON);
     }
-    response
+    signed(response, None, status)
 }
 
 /// Status and RFC 9209 error type of an origin fault.
@@ -266,20 +277,18 @@ const fn gateway_error(fault: OriginFault) -> (StatusCode, &'static str) {
 /// The listener refused the request before it had a meaning.
 pub(super) fn rejected(fault: Fault, status: CacheStatus) -> Response<Body> {
     let mut response = plain(fault.status(), &format!("The request was refused: {}.\n", fault.as_str()));
-    response.headers_mut().append(CACHE_STATUS, status.value());
     let error = if fault == Fault::Connect { "http_request_denied" } else { "http_request_error" };
     if let Ok(value) = HeaderValue::try_from(format!("Millpond; error={error}; details=\"{}\"", fault.as_str())) {
         response.headers_mut().append(PROXY_STATUS, value);
     }
-    response
+    signed(response, None, status)
 }
 
 /// No route takes the request.
 pub(super) fn no_route(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::NOT_FOUND, "No route of this proxy takes this host, path and method.\n");
     response.headers_mut().append(PROXY_STATUS, DESTINATION_NOT_FOUND);
-    response.headers_mut().append(CACHE_STATUS, status.value());
-    response
+    signed(response, None, status)
 }
 
 /// A method this proxy never forwards: it would open a tunnel to anywhere.
@@ -287,16 +296,14 @@ pub(super) fn connect_refused(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This proxy opens no tunnels.\n");
     response.headers_mut().append(PROXY_STATUS, REQUEST_DENIED);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    response.headers_mut().append(CACHE_STATUS, status.value());
-    response
+    signed(response, None, status)
 }
 
 /// The client wants a stored response or none (RFC 9111 section 5.2.1.7).
 pub(super) fn only_if_cached(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::GATEWAY_TIMEOUT, "Nothing stored satisfies only-if-cached.\n");
     response.headers_mut().append(PROXY_STATUS, INTERNAL_RESPONSE);
-    response.headers_mut().append(CACHE_STATUS, status.value());
-    response
+    signed(response, None, status)
 }
 
 /// 416 for a range outside the representation.

@@ -27,7 +27,7 @@ use super::request::Head;
 use super::response::{Asked, Writing};
 use super::seat::Seat;
 use super::tunnel::{self, Tunnel};
-use super::{Client, Fault, Handler, Payload};
+use super::{Client, Fault, Handler};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -296,7 +296,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
                 begun = true;
                 ended = HEAD.with_borrow_mut(|head| {
                     head.clear();
-                    writing.head(head, &parts, body.lines(), || self.shared.clock.wall());
+                    writing.head(head, &parts, &*body, || self.shared.clock.wall());
                     self.poll_first(cx, head, &mut writing, body.as_mut())
                 })?;
             }

@@ -62,6 +62,11 @@ pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
     fn lines(&self) -> &[u8] {
         &[]
     }
+
+    /// Writes further such lines, which go behind the fields of the response.
+    fn sign(&self, head: &mut Vec<u8>) {
+        let _ = head;
+    }
 }
 
 impl Payload for Full<Bytes> {}

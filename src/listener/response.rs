@@ -14,6 +14,7 @@ use http::header::{
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Version, request};
 
+use super::Payload;
 use super::request::Head;
 
 /// What of a request its response depends on.
@@ -91,9 +92,16 @@ impl Writing {
         matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
-    /// Writes the head to `out`, with `lines` first. `now` tells the time, where the response does not.
-    pub(super) fn head(&self, out: &mut Vec<u8>, response: &Parts, lines: &[u8], now: impl FnOnce() -> SystemTime) {
+    /// Writes the head to `out`. `now` tells the time, where the response does not.
+    pub(super) fn head(
+        &self,
+        out: &mut Vec<u8>,
+        response: &Parts,
+        body: &impl Payload,
+        now: impl FnOnce() -> SystemTime,
+    ) {
         status_line(out, self.asked, response.status);
+        let lines = body.lines();
         out.put_slice(lines);
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
         for (name, value) in &response.headers {
@@ -103,6 +111,7 @@ impl Writing {
                 line(out, name.as_str(), value.as_bytes());
             }
         }
+        body.sign(out);
         match &self.framing {
             Framing::Length(length) => line(out, "content-length", itoa::Buffer::new().format(*length).as_bytes()),
             Framing::Chunked(_) => line(out, "transfer-encoding", b"chunked"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRAILER, TRANSFER_ENCODING, VIA};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +24,7 @@ struct Script {
     trailers: Option<HeaderMap>,
     length: Option<u64>,
     lines: &'static [u8],
+    signature: &'static [u8],
 }
 
 impl Body for Script {
@@ -43,6 +44,10 @@ impl Body for Script {
 impl Payload for Script {
     fn lines(&self) -> &[u8] {
         self.lines
+    }
+
+    fn sign(&self, head: &mut Vec<u8>) {
+        head.extend_from_slice(self.signature);
     }
 }
 
@@ -162,10 +167,13 @@ async fn a_response_without_a_body_names_the_length_it_would_have_had() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn prepared_lines_come_first_and_bring_the_date() {
-    let body = Script { lines: b"date: then\r\nx-a: 1\r\n", ..script(&["abc"], Some(3)) };
-    let answer = answered(StatusCode::OK, HeaderMap::new(), body, GET).await;
-    assert_eq!(answer, "HTTP/1.1 200 OK\r\ndate: then\r\nx-a: 1\r\ncontent-length: 3\r\n\r\nabc");
+async fn prepared_lines_come_first_with_the_date_and_the_signature_last() {
+    let (lines, signature) = (b"date: then\r\nx-a: 1\r\n", b"age: 2\r\n");
+    let body = Script { lines, signature, ..script(&["abc"], Some(3)) };
+    let headers = HeaderMap::from_iter([(VIA, HeaderValue::from_static("1.1 a"))]);
+    let answer = answered(StatusCode::OK, headers, body, GET).await;
+    let (own, framing) = ("via: 1.1 a\r\nage: 2\r\n", "content-length: 3\r\n");
+    assert_eq!(answer, format!("HTTP/1.1 200 OK\r\ndate: then\r\nx-a: 1\r\n{own}{framing}\r\nabc"));
     let answer = answered(StatusCode::OK, HeaderMap::new(), script(&[], Some(0)), GET).await;
     assert!(answer.contains("\r\ndate: ") && answer.ends_with(" GMT\r\n\r\n"), "{answer}");
 }
