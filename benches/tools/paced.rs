@@ -55,12 +55,23 @@ pub(crate) struct Args {
     /// How many of a hundred requests are others.
     #[arg(long, default_value_t = 10)]
     others: u64,
+    /// Connections for the others alone, so that those who wait long for an answer do not scatter the rest over as many
+    /// connections; by default they share.
+    #[arg(long)]
+    other_connections: Option<usize>,
     /// Method.
     #[arg(long, default_value = "GET")]
     method: String,
     /// A body for each request, in which `{}` stands for its number.
     #[arg(long)]
     body: Option<String>,
+}
+
+impl Args {
+    /// Where the request of this number goes, if it is one of the others.
+    fn other(&self, number: u64) -> Option<&str> {
+        self.other.as_deref().filter(|_| number % 100 < self.others)
+    }
 }
 
 /// Requests that are due and not sent yet.
@@ -83,6 +94,12 @@ impl Due {
             self.ready.notified().await;
         }
     }
+
+    /// Nothing becomes due any more.
+    fn end(&self) {
+        self.over.set(true);
+        self.ready.notify_waiters();
+    }
 }
 
 /// What came of them.
@@ -98,21 +115,32 @@ struct Results {
 
 /// Runs a steady load and prints what came of it.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let (args, due, results) = (Rc::new(args), Rc::new(Due::default()), Rc::new(Results::default()));
+    let (args, results) = (Rc::new(args), Rc::new(Results::default()));
     let local = LocalSet::new();
-    for _ in 0..args.connections {
-        let connection = Connection::open(args.server).await?;
-        let (args, due, results) = (Rc::clone(&args), Rc::clone(&due), Rc::clone(&results));
-        local.spawn_local(async move { work(&args, &due, &results, connection).await });
-    }
-    local.spawn_local(pace(Rc::clone(&args), Rc::clone(&due), Rc::clone(&results)));
+    let main = lane(&local, &args, &results, args.connections).await?;
+    let other = match args.other_connections {
+        Some(connections) => lane(&local, &args, &results, connections).await?,
+        None => Rc::clone(&main),
+    };
+    local.spawn_local(pace(Rc::clone(&args), [main, other], Rc::clone(&results)));
     local.await;
     print(&results);
     Ok(())
 }
 
-/// Makes requests due.
-async fn pace(args: Rc<Args>, due: Rc<Due>, results: Rc<Results>) {
+/// Connections for the requests that become due here.
+async fn lane(local: &LocalSet, args: &Rc<Args>, results: &Rc<Results>, count: usize) -> Result<Rc<Due>, Failure> {
+    let due = Rc::new(Due::default());
+    for _ in 0..count {
+        let connection = Connection::open(args.server).await?;
+        let (args, due, results) = (Rc::clone(args), Rc::clone(&due), Rc::clone(results));
+        local.spawn_local(async move { work(&args, &due, &results, connection).await });
+    }
+    Ok(due)
+}
+
+/// Makes requests due, the main ones and the others.
+async fn pace(args: Rc<Args>, [main, other]: [Rc<Due>; 2], results: Rc<Results>) {
     let start = Instant::now();
     let total = args.rate * (args.warm + args.seconds);
     let mut released = 0;
@@ -126,16 +154,14 @@ async fn pace(args: Rc<Args>, due: Rc<Due>, results: Rc<Results>) {
         let until = micros(now - start).saturating_mul(args.rate) / 1_000_000;
         let until = until.clamp(released, total);
         for number in released..until {
+            let due = if args.other(number).is_some() { &other } else { &main };
             due.queue.borrow_mut().push_back((number, now));
             due.ready.notify_one();
         }
         released = until;
     }
-    due.over.set(true);
-    due.ready.notify_waiters();
-    for _ in 0..args.connections {
-        due.ready.notify_one();
-    }
+    main.end();
+    other.end();
 }
 
 pub(crate) fn micros(time: Duration) -> u64 {
@@ -146,7 +172,7 @@ pub(crate) fn micros(time: Duration) -> u64 {
 async fn work(args: &Args, due: &Due, results: &Results, connection: Connection) {
     let mut connection = Some(connection);
     while let Some((number, planned)) = due.next().await {
-        let other = args.other.as_deref().filter(|_| number % 100 < args.others);
+        let other = args.other(number);
         let outcome = exchange(args, &mut connection, &request(args, number, other)).await;
         if outcome.is_err() || connection.as_ref().is_some_and(|open| !open.is_open()) {
             connection = None;

@@ -61,7 +61,8 @@ def steady(server, seconds, rate, slow):
     """One run of hits and slow misses at a given rate. The quantiles are those of the hits."""
     idle, began = idle_seconds(LOAD_CORE), time.monotonic()
     # A tenth of the rate waits for 100 ms, so a hundredth of the rate is under way: 2,000 connections do for 100,000.
-    loaded = paced(server, seconds, rate, "/1024/hot", "--connections", 2000, "--warm", 1, "--other", slow)
+    more = ["--connections", 64, "--other-connections", 2000, "--other", slow]
+    loaded = paced(server, seconds, rate, "/1024/hot", "--warm", 1, *more)
     result = paced_result(loaded)
     idle, span = idle_seconds(LOAD_CORE) - idle, time.monotonic() - began
     count, p50, p99, p999 = result["main"]
