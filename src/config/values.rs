@@ -274,7 +274,7 @@ impl<T: Field> Field for Vec<Found<T>> {
         let DeValue::Array(array) = node.value else {
             let example = match node.value {
                 DeValue::String(text) => format!("[{text:?}]"),
-                DeValue::Table(_) => format!("[[{}]]", node.place.path),
+                DeValue::Table(_) if T::schema()["type"] == "object" => format!("[[{}]]", node.place.path),
                 _ => String::new(),
             };
             node.expected("a list", &example, faults);

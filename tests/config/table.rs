@@ -342,6 +342,11 @@ origin = "a"
         "millpond.toml:3:1: routes: expected a list, found a table; for example [[routes]]",
     ),
     (
+        "$SOUNDhosts = { a = 1 }
+",
+        "millpond.toml:6:9: routes[0].hosts: expected a list, found a table",
+    ),
+    (
         "$SOUNDcache = true
 ",
         "millpond.toml:6:9: routes[0].cache: true says nothing here; write a value, false to switch it off, or nothing for the default",
