@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 
-use super::{Entry, Fields};
+use super::{Entry, Fields, allocated};
 use crate::policy::coding::{self, Codable, Coding};
 
 /// A stored response in a content coding.
@@ -61,12 +61,12 @@ impl Entry {
 
     /// The form in this coding, once it is made and if it is smaller.
     pub fn coded(&self, coding: Coding) -> Option<&Coded> {
-        self.forms.get()?.done[coding as usize].get()?.as_deref()
+        self.later.get()?.forms.done[coding as usize].get()?.as_deref()
     }
 
     /// Takes on the making of a form, which nobody else will then begin. False if somebody has.
     pub fn begin_coding(&self, coding: Coding) -> bool {
-        let begun = &self.forms().begun;
+        let begun = &self.later().forms.begun;
         // The usual case is a load: the form was made long ago.
         begun.load(Ordering::Relaxed) & bit(coding) == 0
             && begun.fetch_or(bit(coding), Ordering::AcqRel) & bit(coding) == 0
@@ -74,7 +74,7 @@ impl Entry {
 
     /// Leaves the making of a form to somebody else.
     pub fn put_off_coding(&self, coding: Coding) {
-        self.forms().begun.fetch_and(!bit(coding), Ordering::AcqRel);
+        self.later().forms.begun.fetch_and(!bit(coding), Ordering::AcqRel);
     }
 
     /// Hangs a coded body on the entry. Whoever keeps the entry weighs it anew.
@@ -82,14 +82,10 @@ impl Entry {
         if let Some(codable) = self.codable() {
             let fields = coding::coded_fields(self.content.fields.to_map(), coding, codable);
             let fields = Fields::from_map(&fields);
-            let forms = self.forms();
+            let forms = &self.later().forms;
             forms.begun.fetch_or(bit(coding), Ordering::AcqRel);
             let _ = forms.done[coding as usize].set(Some(Box::new(Coded { fields, body })));
         }
-    }
-
-    fn forms(&self) -> &Forms {
-        self.forms.get_or_init(Box::default)
     }
 
     /// Takes over the forms of another entry with the same body.
@@ -100,10 +96,15 @@ impl Entry {
             }
         }
     }
+}
 
-    /// Bytes that the forms occupy.
-    pub(super) fn forms_weight(&self) -> usize {
-        let made = Coding::ALL.into_iter().filter_map(|coding| self.coded(coding));
-        made.map(|coded| size_of::<Coded>() + coded.fields.lines().len() + coded.body.len()).sum()
+impl Forms {
+    /// Bytes that the forms occupy besides.
+    pub(super) fn weight(&self) -> usize {
+        let made = self.done.iter().filter_map(|done| done.get()?.as_deref());
+        let each = |coded: &Coded| {
+            allocated(size_of::<Coded>()) + allocated(coded.fields.lines().len()) + super::body_weight(&coded.body)
+        };
+        made.map(each).sum()
     }
 }

@@ -4,6 +4,7 @@ mod coded;
 pub mod coder;
 mod fields;
 mod parts;
+mod size;
 mod span;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use http::StatusCode;
 
 pub use self::fields::Fields;
 pub use self::parts::{Joined, Parts};
+pub use self::size::allocated;
 pub use crate::bus::Seq;
 use crate::bus::{Subject, Table, Validity};
 use crate::clock::Moment;
@@ -58,13 +60,13 @@ const NEVER: u64 = u64::MAX;
 /// No version: the entry was not compared with the invalidation table yet.
 const UNCHECKED: u64 = u64::MAX;
 
-/// A stored response. L1 holds millions, so what is small takes little room, and what most have not takes none. It is immutable but for its coded forms, which are added once each, and the
-/// three notes at its end, which are hints that any thread may rewrite at any time.
+/// A stored response. L1 holds millions, so what is small takes little room, and what most have not takes a word. It is
+/// immutable but for what it comes to later, and a hint that any thread may rewrite at any time.
 #[derive(Debug)]
 pub struct Entry {
     content: Content,
-    selecting: Selecting,
-    tags: Box<[Tag]>,
+    /// Where there is any of it.
+    marks: Option<Box<Marks>>,
     route: Arc<str>,
     born: Seq,
     received: Moment,
@@ -79,18 +81,50 @@ pub struct Entry {
     own: bool,
     /// Whether its body may be coded, once somebody wants to know.
     codable: coded::Verdict,
-    /// Once it is asked for in a coding.
-    forms: OnceLock<Box<coded::Forms>>,
+    later: OnceLock<Box<Later>>,
     /// The table version at which the entry was last found valid.
     checked: AtomicU64,
+}
+
+/// With its reference counts it just fits into the allocator's 160 bytes; the next class has 192.
+const _: () = assert!(size_of::<Entry>() <= 144);
+
+/// By what a response is found, beside its key: most have neither.
+#[derive(Debug)]
+struct Marks {
+    selecting: Selecting,
+    tags: Box<[Tag]>,
+}
+
+impl Marks {
+    fn of(selecting: Selecting, tags: Box<[Tag]>) -> Option<Box<Self>> {
+        (selecting != Selecting::NONE || !tags.is_empty()).then(|| Box::new(Self { selecting, tags }))
+    }
+
+    fn weight(&self) -> usize {
+        let tags = self.tags.iter().map(|tag| allocated(REFERENCE_COUNTS + tag.as_str().len()));
+        let table = allocated(size_of_val(&*self.tags));
+        let selecting = self.selecting.fields().map(|(_, value)| FIELD + value.map_or(0, Bytes::len));
+        allocated(size_of::<Self>()) + table + tags.sum::<usize>() + selecting.sum::<usize>()
+    }
+}
+
+/// What few responses come to: it is asked for in a coding, purged softly, or its refresh fails. Its forms are added once
+/// each; the moments are hints that any thread may rewrite at any time. It counts in the weight from the next weighing on.
+#[derive(Debug)]
+struct Later {
+    forms: coded::Forms,
     /// Since when a soft purge makes it stale, in microseconds.
     soft_since: AtomicU64,
     /// No refresh is tried before this moment, in microseconds, because the last one failed.
     retry_after: AtomicU64,
 }
 
-/// With its reference counts it just fits into the allocator's 192 bytes; the next class has 224.
-const _: () = assert!(size_of::<Entry>() <= 176);
+impl Default for Later {
+    fn default() -> Self {
+        Self { forms: coded::Forms::default(), soft_since: AtomicU64::new(NEVER), retry_after: AtomicU64::new(0) }
+    }
+}
 
 impl Entry {
     /// Stores what a policy verdict allows to store; there is no other way to make an entry.
@@ -118,10 +152,9 @@ impl Entry {
     ) -> Self {
         Self {
             codable: coded::Verdict::default(),
-            forms: OnceLock::new(),
+            later: OnceLock::new(),
             content,
-            selecting,
-            tags: tags.into(),
+            marks: Marks::of(selecting, tags.into()),
             route,
             born: provenance.born,
             received: provenance.received,
@@ -134,8 +167,6 @@ impl Entry {
             always_revalidate: lifetimes.always_revalidate,
             own: false,
             checked: AtomicU64::new(UNCHECKED),
-            soft_since: AtomicU64::new(NEVER),
-            retry_after: AtomicU64::new(0),
         }
     }
 
@@ -158,12 +189,12 @@ impl Entry {
 
     /// The request fields that select this variant.
     pub fn selecting(&self) -> &Selecting {
-        &self.selecting
+        self.marks.as_ref().map_or(&Selecting::NONE, |marks| &marks.selecting)
     }
 
     /// The names under which it is purged.
     pub fn tags(&self) -> &[Tag] {
-        &self.tags
+        self.marks.as_ref().map_or(&[], |marks| &marks.tags)
     }
 
     /// The name of its route.
@@ -239,7 +270,7 @@ impl Entry {
         match table.check(self.born, &self.subject(url)) {
             Validity::Purged => return false,
             Validity::SoftPurged { since } => {
-                self.soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);
+                self.later().soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);
             }
             Validity::Valid => {}
         }
@@ -250,29 +281,40 @@ impl Entry {
     /// What invalidations are matched against.
     pub fn subject<'a>(&'a self, url: &'a str) -> Subject<'a> {
         let any_query = self.content.fields.has(&NO_VARY_SEARCH);
-        Subject { url, route: &self.route, tags: &self.tags, any_query }
+        Subject { url, route: &self.route, tags: self.tags(), any_query }
     }
 
     /// Makes it stale from this moment on.
     pub fn go_stale(&self, now: Moment) {
-        self.soft_since.fetch_min(now.as_micros(), Ordering::AcqRel);
+        self.later().soft_since.fetch_min(now.as_micros(), Ordering::AcqRel);
     }
 
     /// Whether a refresh may be tried: always, unless one failed a moment ago.
     pub fn refresh_due(&self, now: Moment) -> bool {
-        now.as_micros() >= self.retry_after.load(Ordering::Relaxed)
+        self.later.get().is_none_or(|later| now.as_micros() >= later.retry_after.load(Ordering::Relaxed))
     }
 
     /// Notes that a refresh failed, so that the next is not tried before `moment`.
     pub fn hold_refresh_until(&self, moment: Moment) {
-        self.retry_after.store(moment.as_micros(), Ordering::Relaxed);
+        self.later().retry_after.store(moment.as_micros(), Ordering::Relaxed);
     }
 
     /// Bytes it occupies, overhead and coded forms included.
     pub fn weight(&self) -> usize {
-        let fields = self.content.fields.lines().len();
-        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + TAG_OVERHEAD).sum();
-        size_of::<Self>() + REFERENCE_COUNTS + fields + tags + self.content.body.len() + self.forms_weight()
+        allocated(REFERENCE_COUNTS + size_of::<Self>())
+            + allocated(self.content.fields.lines().len())
+            + body_weight(&self.content.body)
+            + self.marks.as_ref().map_or(0, |marks| marks.weight())
+            + self.later.get().map_or(0, |later| allocated(size_of::<Later>()) + later.forms.weight())
+    }
+
+    fn later(&self) -> &Later {
+        self.later.get_or_init(Box::default)
+    }
+
+    /// Gives it these tags in place of its own.
+    fn set_tags(&mut self, tags: Vec<Tag>) {
+        self.marks = Marks::of(self.selecting().clone(), tags.into());
     }
 
     /// The age at which it turned or turns stale.
@@ -283,15 +325,22 @@ impl Entry {
 
     /// Its age when a soft purge hit it.
     fn soft_age(&self) -> Option<Duration> {
-        let since = self.soft_since.load(Ordering::Acquire);
+        let since = self.later.get()?.soft_since.load(Ordering::Acquire);
         (since != NEVER).then(|| self.age(Moment::from_micros(since)))
     }
 }
 
-/// Of the entry itself, and of its body.
-const REFERENCE_COUNTS: usize = 16 + 32;
-/// What one tag costs beyond its text: its handle and its reference counts.
-const TAG_OVERHEAD: usize = 32;
+/// Of what is shared.
+const REFERENCE_COUNTS: usize = 16;
+/// What a selecting field costs beside its value, about.
+const FIELD: usize = size_of::<(http::HeaderName, Option<Bytes>)>();
+
+/// Bytes that a body occupies: its own, and a header that is made when it is shared for the first time.
+fn body_weight(body: &Bytes) -> usize {
+    const HEADER: usize = 32;
+    if body.is_empty() { 0 } else { allocated(body.len()) + HEADER }
+}
+
 /// How long a response that nothing allows to serve stale is kept for validation.
 const VALIDATION_GRACE: Duration = Duration::from_hours(1);
 

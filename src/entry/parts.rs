@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
-use super::{Entry, Fields};
+use super::{Entry, Fields, REFERENCE_COUNTS, allocated, body_weight};
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::tags::{self, MAX_TAGS};
 use crate::policy::validation;
@@ -15,8 +15,6 @@ use crate::policy::validation;
 const MAX_PIECES: usize = 64;
 /// Neighbours that together have no more bytes than this are copied into one.
 const JOINED: usize = 64 * 1024;
-/// What a piece costs beyond its bytes.
-const PIECE_OVERHEAD: usize = size_of::<Piece>() + 32;
 
 /// One run of bytes.
 #[derive(Clone, Debug)]
@@ -179,8 +177,8 @@ impl Parts {
             headers.remove(name);
         }
         self.entry.content.fields = Fields::from_map(&headers);
-        let tags = self.entry.tags.to_vec();
-        self.entry.tags = tags::with_earlier(tags, &before.entry.tags, MAX_TAGS).into();
+        let tags = self.entry.tags().to_vec();
+        self.entry.set_tags(tags::with_earlier(tags, before.entry.tags(), MAX_TAGS));
         self.complete = self.complete.or(before.complete);
         let turn = 1 + before.pieces.iter().map(|piece| piece.turn).max().unwrap_or_default();
         let newer = std::mem::replace(&mut self.pieces, before.pieces.clone());
@@ -202,12 +200,12 @@ impl Parts {
             (None, Some(complete)) => self.end() <= complete,
             (None, None) => true,
         };
-        let more = old.tags.iter().filter(|tag| !new.tags.contains(tag)).count();
+        let more = old.tags().iter().filter(|tag| !new.tags().contains(tag)).count();
         lengths
             && self.contradicted.is_none()
             && before.contradicted.is_none()
-            && new.tags.len() + more <= MAX_TAGS
-            && new.selecting == old.selecting
+            && new.tags().len() + more <= MAX_TAGS
+            && new.selecting() == old.selecting()
             && validation::same_representation(&new.content.fields, &old.content.fields)
     }
 
@@ -271,8 +269,9 @@ impl Parts {
 
     /// Bytes it occupies, overhead included.
     pub fn weight(&self) -> usize {
-        let pieces: usize = self.pieces.iter().map(|piece| piece.bytes.len() + PIECE_OVERHEAD).sum();
-        size_of::<Self>() + self.entry.weight() + pieces
+        let pieces: usize = self.pieces.iter().map(|piece| body_weight(&piece.bytes)).sum();
+        let table = allocated(self.pieces.capacity() * size_of::<Piece>());
+        allocated(REFERENCE_COUNTS + size_of::<Self>()) + self.entry.weight() + table + pieces
     }
 }
 

@@ -2,14 +2,11 @@
 
 mod search;
 mod slot;
+mod table;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moka::notification::RemovalCause;
-use moka::ops::compute::{CompResult, Op};
-use moka::sync::Cache;
 
 use crate::clock::Moment;
 use crate::entry::{Entry, Parts};
@@ -21,11 +18,7 @@ use crate::telemetry::metrics::L1Metrics;
 
 use search::Searches;
 pub use slot::Slot;
-
-/// What one key costs beyond its own text and its slot, in the allocator's size classes: moka's two halves of an entry (64
-/// and 48 bytes), its places in the queue, the timer wheel and the table of both (32, 48 and 48), the share of the hash
-/// table (30), and the reference counts of the key (48).
-const SLOT_OVERHEAD: usize = 320;
+use table::{Change, Table};
 
 /// Bounds of L1.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +42,7 @@ pub enum Stored {
 
 /// The in-process tier: all variants of a URL under one key, weighed in bytes.
 pub struct L1 {
-    cache: Cache<Key, Slot, ahash::RandomState>,
+    table: Table,
     searches: Searches,
     bounds: Bounds,
 }
@@ -57,25 +50,9 @@ pub struct L1 {
 impl L1 {
     /// An empty L1.
     pub fn new(bounds: Bounds, metrics: &L1Metrics) -> Self {
-        let expired = metrics.evictions.with_label_values(&["expired"]);
-        let size = metrics.evictions.with_label_values(&["size"]);
-        // A slot weighs at least its share of the cap, which bounds the number of slots as well.
-        let least = bounds.max_bytes.checked_div(bounds.max_entries).unwrap_or(0);
-        let cache = Cache::builder()
-            .name("l1")
-            .max_capacity(bounds.max_bytes)
-            .weigher(move |key: &Key, slot: &Slot| {
-                let weight = slot.weight() + key.as_bytes().len() + SLOT_OVERHEAD;
-                u32::try_from((weight as u64).max(least)).unwrap_or(u32::MAX)
-            })
-            .expire_after(slot::Usefulness)
-            .eviction_listener(move |_key, _slot, cause| match cause {
-                RemovalCause::Expired => expired.inc(),
-                RemovalCause::Size => size.inc(),
-                RemovalCause::Explicit | RemovalCause::Replaced => {}
-            })
-            .build_with_hasher(ahash::RandomState::new());
-        Self { cache, searches: Searches::new(bounds.max_bytes), bounds }
+        let [evicted, expired] = ["size", "expired"].map(|cause| metrics.evictions.with_label_values(&[cause]));
+        let table = Table::new(&bounds, evicted, expired);
+        Self { table, searches: Searches::new(bounds.max_bytes), bounds }
     }
 
     /// Notes that a response with this `No-Vary-Search` is stored under `key`.
@@ -90,28 +67,17 @@ impl L1 {
 
     /// Everything stored under a key, compared byte by byte.
     pub fn find(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.get(key)
+        self.table.find(key)
     }
 
     /// The same for what was not there a moment ago: if it still is not, that costs less, and does not count as a use.
     pub fn find_again(&self, key: &[u8]) -> Option<Slot> {
-        if self.cache.contains_key(key) { self.find(key) } else { None }
+        self.table.peek(key)
     }
 
     /// Stores an entry in place of those it supersedes, and ends a hit-for-miss marker.
     pub fn store(&self, key: &Key, entry: &Arc<Entry>, now: Moment) -> Stored {
-        let mut verdict = Stored::Kept;
-        self.cache.entry_by_ref(key).and_compute_with(|old| {
-            let old = old.map(moka::Entry::into_value);
-            match Slot::with(old.as_ref(), entry, self.bounds.max_variants, now) {
-                Some(slot) => Op::Put(slot),
-                None => {
-                    verdict = Stored::TooManyVariants;
-                    Op::Nop
-                }
-            }
-        });
-        verdict
+        self.offer(key, |old| Slot::with(old, entry, self.bounds.max_variants, now))
     }
 
     /// Stores a part of a response, joined with those of the same representation that are `valid`: at most
@@ -125,15 +91,16 @@ impl L1 {
         valid: impl Fn(&Entry) -> bool,
     ) -> Stored {
         let terms = slot::Terms { max_variants: self.bounds.max_variants, max_bytes, valid };
+        self.offer(key, |old| Slot::with_part(old, part, &terms, now))
+    }
+
+    fn offer(&self, key: &Key, with: impl FnOnce(Option<&Slot>) -> Option<Slot>) -> Stored {
         let mut verdict = Stored::Kept;
-        self.cache.entry_by_ref(key).and_compute_with(|old| {
-            let old = old.map(moka::Entry::into_value);
-            match Slot::with_part(old.as_ref(), part, &terms, now) {
-                Some(slot) => Op::Put(slot),
-                None => {
-                    verdict = Stored::TooManyVariants;
-                    Op::Nop
-                }
+        self.table.change(key, |old| match with(old) {
+            Some(slot) => Change::Put(slot),
+            None => {
+                verdict = Stored::TooManyVariants;
+                Change::Keep
             }
         });
         verdict
@@ -150,45 +117,39 @@ impl L1 {
     }
 
     fn mark(&self, key: &Key, marker: slot::Marker, now: Moment) {
-        self.cache.entry_by_ref(key).and_compute_with(|old| {
-            let old = old.map(moka::Entry::into_value);
-            Op::Put(Slot::marked(old.as_ref(), marker, now))
-        });
+        self.table.change(key, |old| Change::Put(Slot::marked(old, marker, now)));
     }
 
-    /// Hangs a coded body on an entry, if that is still stored and there is room. moka weighs a slot when it is put in,
-    /// so the slot is put in once more; both happen under the lock of the key, so no weight is ever out of date.
+    /// Hangs a coded body on an entry, if that is still stored and there is room. A slot is weighed when it is put in, so it
+    /// is put in once more; nobody else changes it meanwhile.
     pub fn attach(&self, key: &Key, entry: &Arc<Entry>, coding: Coding, body: Bytes, now: Moment) -> bool {
         let mut attached = false;
-        self.cache.entry_by_ref(key).and_compute_with(|old| {
-            let Some(slot) = old.map(moka::Entry::into_value) else { return Op::Nop };
+        self.table.change(key, |old| {
+            let Some(slot) = old else { return Change::Keep };
             // A slot that outgrew the whole of L1 would be evicted, original and all.
             let fits = (slot.weight() + body.len()) as u64 <= self.bounds.max_bytes / 2;
             if !fits || !slot.entries().iter().any(|kept| Arc::ptr_eq(kept, entry)) {
-                return Op::Nop;
+                return Change::Keep;
             }
             entry.attach(coding, body);
             attached = true;
-            Op::Put(slot.renewed(now))
+            Change::Put(slot.renewed(now))
         });
         attached
     }
 
     /// Drops the entries of one key for which `keep` is false.
     pub fn retain(&self, key: &Key, now: Moment, keep: impl Fn(&Entry) -> bool) {
-        let result = self.cache.entry_by_ref(key).and_compute_with(|old| {
-            let Some(old) = old.map(moka::Entry::into_value) else { return Op::Nop };
-            match old.retain(&keep, now) {
-                Some(slot) => Op::Put(slot),
-                None => Op::Remove,
-            }
+        self.table.change(key, |old| match old.map(|old| old.retain(&keep, now)) {
+            Some(Some(slot)) => Change::Put(slot),
+            Some(None) => Change::Remove,
+            None => Change::Keep,
         });
-        debug_assert!(!matches!(result, CompResult::Inserted(_)), "retain never adds");
     }
 
     /// Counts the entries of one key that `matches`, and drops them if told to.
     pub fn reclaim(&self, key: &Key, now: Moment, drop: bool, matches: impl Fn(&Entry) -> bool) -> u64 {
-        let Some(slot) = self.cache.get(key.as_bytes()) else { return 0 };
+        let Some(slot) = self.table.peek(key.as_bytes()) else { return 0 };
         let count = slot.all().filter(|entry| matches(entry)).count() as u64;
         if drop && count > 0 {
             self.retain(key, now, |entry| !matches(entry));
@@ -198,29 +159,18 @@ impl L1 {
 
     /// The same for all of L1. Takes time in proportion to its size.
     pub fn sweep(&self, now: Moment, drop: bool, matches: impl Fn(&str, &Entry) -> bool) -> u64 {
-        self.cache.iter().map(|(key, _)| self.reclaim(&key, now, drop, |entry| matches(key.url(), entry))).sum()
+        self.table.iter().map(|(key, _)| self.reclaim(&key, now, drop, |entry| matches(key.url(), entry))).sum()
     }
 
     /// Whether one more variant with these selecting fields fits under the key.
     pub fn has_room(&self, key: &Key, selecting: &Selecting, now: Moment) -> bool {
-        let slot = self.cache.get(key.as_bytes());
+        let slot = self.table.peek(key.as_bytes());
         slot.is_none_or(|slot| slot.count_others(selecting, now) < self.bounds.max_variants)
     }
 
     /// URLs stored and their weight in bytes, as of moka's last maintenance.
     pub fn size(&self) -> (u64, u64) {
-        self.cache.run_pending_tasks();
-        (self.cache.entry_count(), self.cache.weighted_size())
-    }
-}
-
-impl moka::Expiry<Key, Slot> for slot::Usefulness {
-    fn expire_after_create(&self, _key: &Key, slot: &Slot, _now: Instant) -> Option<Duration> {
-        Some(slot.useful_for())
-    }
-
-    fn expire_after_update(&self, _key: &Key, slot: &Slot, _now: Instant, _left: Option<Duration>) -> Option<Duration> {
-        Some(slot.useful_for())
+        self.table.size()
     }
 }
 

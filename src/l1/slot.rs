@@ -8,13 +8,10 @@ use http::header::DATE;
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
-use crate::entry::{Entry, Joined, Parts};
+use crate::entry::{Entry, Joined, Parts, allocated};
 use crate::policy::dates;
 use crate::policy::validation;
 use crate::policy::vary::Selecting;
-
-/// Tells moka when a slot has become useless; freshness itself is judged on every hit.
-pub(super) struct Usefulness;
 
 /// What is stored under one key, and for how long from its making that can be of use. Slots are replaced, never changed.
 #[derive(Clone, Debug)]
@@ -37,6 +34,16 @@ struct Several {
     /// Parts of variants that are not stored as a whole.
     parts: Vec<Arc<Parts>>,
     marker: Option<Marker>,
+}
+
+impl Several {
+    /// Bytes of what is not in its entries.
+    fn handles(&self) -> usize {
+        let handle = size_of::<Arc<Entry>>();
+        allocated(2 * handle + size_of::<Self>())
+            + if self.variants.spilled() { allocated(self.variants.capacity() * handle) } else { 0 }
+            + allocated(self.parts.capacity() * handle)
+    }
 }
 
 type Variants = SmallVec<[Arc<Entry>; 1]>;
@@ -234,7 +241,7 @@ impl Slot {
 
     pub(super) fn weight(&self) -> usize {
         let variants: usize = self.entries().iter().map(|entry| entry.weight()).sum();
-        let several = self.several().map_or(0, |_| size_of::<Several>());
+        let several = self.several().map_or(0, Several::handles);
         several + variants + self.parts().iter().map(|parts| parts.weight()).sum::<usize>()
     }
 }

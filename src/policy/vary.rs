@@ -75,6 +75,9 @@ struct Columns {
 }
 
 impl Selecting {
+    /// No fields.
+    pub const NONE: Self = Self(None);
+
     /// What `request` has in these fields.
     pub fn new(names: &[HeaderName], request: &HeaderMap) -> Self {
         let values = names.iter().map(|name| normalised(name, request).map(|v| Bytes::copy_from_slice(&v))).collect();

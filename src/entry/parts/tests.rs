@@ -263,7 +263,7 @@ fn a_part_with_more_or_fewer_bytes_than_announced_is_no_part() {
         let mut entry = Entry::restored(
             &entry.lifetimes(),
             entry.content.clone(),
-            entry.selecting.clone(),
+            entry.selecting().clone(),
             Vec::new(),
             "r".into(),
             Provenance { born: 0, received: Moment::default(), fetch_time: std::time::Duration::ZERO, jitter: 0.0 },

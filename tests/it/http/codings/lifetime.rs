@@ -44,7 +44,8 @@ async fn forms_weigh_what_they_are() {
         stored_in(&proxy, coding).await;
         let coded = get(&proxy, coding).send().await.body.unwrap().len() as u64;
         expected += coded;
-        let (now, slack) = (proxy.metric("l1_bytes").await, 1024);
+        // The allocator takes up to a quarter more than it is asked for.
+        let (now, slack) = (proxy.metric("l1_bytes").await, coded / 4 + 1024);
         assert!(coded > 5_000 && (expected..expected + slack).contains(&now), "{coding}: {coded} {expected} {now}");
         expected = now;
     }
