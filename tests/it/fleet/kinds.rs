@@ -58,8 +58,7 @@ async fn reaches_all_of(proxy: &Proxy) {
 #[tokio::test]
 async fn a_cluster_of_three_nodes_serves_on_while_one_of_them_is_killed_and_comes_back_empty() {
     let (origin, mut cluster) = (Origin::start().await, Cluster::start().await);
-    let quick = section(&cluster.url()).replace("timeout = '1s'", "timeout = '300ms'");
-    let (one, two) = (instance_with(&origin, &quick).await, instance_with(&origin, &quick).await);
+    let (one, two) = (instance_at(&origin, &cluster.url()).await, instance_at(&origin, &cluster.url()).await);
     two_instances_are_one_cache(&origin, &one, &two).await;
     let log = cluster.node_of("{log}").await;
     for node in [(log + 1) % 3, log] {

@@ -101,9 +101,10 @@ async fn a_crowd_of_purges_that_wait_costs_redis_no_more_looks_than_one() {
     for purge in crowd {
         purge.rest().await.unwrap();
     }
-    // Each for itself would be 20 looks in this time at the least: pauses grow to 50 ms.
+    // Each for itself would be 20 looks in this time at the least: pauses grow to 50 ms. Who comes later begins with
+    // short ones again, so that a crowd that trickles in costs more than one that comes at once.
     let spent = registry_reads(&redis).await - before;
-    assert!(spent < 10 * CROWD, "{spent} looks in a second");
+    assert!(spent < 15 * CROWD, "{spent} looks in a second");
     drop((wire, away));
 }
 
