@@ -31,5 +31,6 @@ pub mod key;
 pub mod policy;
 pub mod reason;
 pub mod route;
+mod wire;
 
 pub use server::{Options, Server, StartError};

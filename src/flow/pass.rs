@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
-use crate::origin::{RequestBody, ResponseBody};
+use crate::listener::Offer;
+use crate::origin::{RequestBody, ResponseBody, Tunnel};
 use crate::policy::invalidation;
 use crate::reason::{OriginFault, Outcome, Reason};
 
@@ -85,14 +84,14 @@ fn unanswered(route: Arc<Route>, reason: Reason, fault: OriginFault, upload: &Up
 }
 
 /// The origin's response for the client that asked.
-fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, response: Response<ResponseBody>) -> Answer {
+fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, mut response: Response<ResponseBody>) -> Answer {
     let status = CacheStatus::new(Outcome::Pass).because(reason);
     let status = status.forwarded(Forwarded::by_reason(reason), Some(response.status()));
+    if let (Some(origin), Some(client)) = (response.body_mut().take_tunnel(), visit.upgrade.take()) {
+        tokio::spawn(join(client, origin));
+    }
     let mut response = respond::direct(visit, response, status);
     coding::name_as_held(&visit.parts, &route, &mut response);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        tunnel(visit, &mut response);
-    }
     Answer::new(response, Outcome::Pass, Some(route)).because(reason)
 }
 
@@ -113,17 +112,11 @@ pub(super) async fn exchange(
 
 /// Joins the two connections once both sides have left HTTP; bytes then pass unseen, both ways,
 /// until either side ends.
-fn tunnel<B>(visit: &mut Visit, response: &mut Response<B>) {
-    let client = visit.upgrade.take();
-    let origin = response.extensions_mut().remove::<OnUpgrade>();
-    let (Some(client), Some(origin)) = (client, origin) else { return };
-    tokio::spawn(async move {
-        let (Some(mut client), Ok(origin)) = tokio::join!(client.accepted(), origin) else {
-            return tracing::debug!("the protocol upgrade failed");
-        };
-        let joined = tokio::io::copy_bidirectional(&mut client, &mut TokioIo::new(origin)).await;
-        if let Err(fault) = joined {
-            tracing::debug!(%fault, "an upgraded connection broke off");
-        }
-    });
+async fn join(client: Offer, mut origin: Tunnel) {
+    let Some(mut client) = client.accepted().await else {
+        return tracing::debug!("the protocol upgrade failed");
+    };
+    if let Err(fault) = tokio::io::copy_bidirectional(&mut client, &mut origin).await {
+        tracing::debug!(%fault, "an upgraded connection broke off");
+    }
 }

@@ -14,7 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::Fault;
-use super::request::{Bounds, Chunked, Framing};
+use super::request::{Bounds, Framing};
+use crate::wire::chunked::Chunked;
 
 /// Why a request's body broke off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,12 +200,12 @@ impl Upload {
             Place::Chunked(chunked) => {
                 // As one piece: of chunks of one byte each, the pieces would be many times as large.
                 let mut data = Vec::new();
-                let progress = chunked.advance(bytes, bounds, |chunk| data.extend_from_slice(chunk));
+                let progress = chunked.advance(bytes, &bounds.chunked, |chunk| data.extend_from_slice(chunk));
                 self.channel.put(data.into());
                 let end = match progress.done {
                     Ok(true) => Some(Ok(chunked.take_trailers())),
                     Ok(false) => None,
-                    Err(fault) => Some(Err(fault)),
+                    Err(flaw) => Some(Err(flaw.into())),
                 };
                 (progress.passed, end)
             }

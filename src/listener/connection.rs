@@ -26,11 +26,12 @@ use super::outbound::Outbound;
 use super::request::Head;
 use super::response::{Asked, Writing};
 use super::seat::Seat;
-use super::tunnel::{self, Tunnel};
+use super::tunnel;
 use super::{Client, Fault, Handler};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::telemetry::metrics::ListenerMetrics;
+use crate::wire::Tunnel;
 
 /// How often what is left of a body is read after the response.
 const LATE_READS: usize = 4;

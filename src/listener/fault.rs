@@ -5,6 +5,8 @@ use std::io;
 
 use http::StatusCode;
 
+use crate::wire::Flaw;
+
 /// Declares the faults with the text, the status and the explanation of each.
 macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident, $about:literal;)+) => {
@@ -115,6 +117,25 @@ impl Fault {
             next = error.source();
         }
         None
+    }
+}
+
+impl From<Flaw> for Fault {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::BareLineFeed => Self::BareLineFeed,
+            Flaw::BareCarriageReturn => Self::BareCarriageReturn,
+            Flaw::ControlCharacter => Self::ControlCharacter,
+            Flaw::FoldedField => Self::FoldedField,
+            Flaw::FieldName => Self::FieldName,
+            Flaw::SpaceBeforeColon => Self::SpaceBeforeColon,
+            Flaw::ChunkSize => Self::ChunkSize,
+            Flaw::ChunkExtension => Self::ChunkExtension,
+            Flaw::ChunkEnd => Self::ChunkEnd,
+            Flaw::BodyTooLarge => Self::BodyTooLarge,
+            Flaw::Trailer => Self::Trailer,
+            Flaw::TrailersTooLarge => Self::TrailersTooLarge,
+        }
     }
 }
 

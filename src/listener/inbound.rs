@@ -3,29 +3,22 @@
 //! All connections of a thread read into one buffer. What is complete is taken from there; only the
 //! beginning of what is not yet complete is kept, so that an idle connection holds no buffer at all.
 
-use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::request::Parts;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 
 use super::Fault;
 use super::body::Upload;
 use super::request::{Bounds, Head, HeadParser};
 use super::timeouts::{Awaited, ReadClock};
 use crate::config::Limits;
+use crate::wire::scratch::poll_read;
 
-/// Bytes that are read at once.
-const SCRATCH: usize = 64 * 1024;
 /// Bytes of further requests that are read while one is under way; the rest waits in the kernel.
 const MAX_AHEAD: usize = 16 * 1024;
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into());
-}
 
 /// What comes next on a connection.
 #[allow(clippy::large_enum_variant, reason = "a box would cost every request an allocation")]
@@ -222,20 +215,4 @@ impl Inbound {
         }
         Poll::Pending
     }
-}
-
-/// Reads once, into the buffer of this thread. The end of the stream is an error.
-fn poll_read<T: AsyncRead + Unpin, R>(
-    cx: &mut Context<'_>,
-    io: &mut T,
-    with: impl FnOnce(&[u8]) -> R,
-) -> Poll<io::Result<R>> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let mut buf = ReadBuf::new(buffer);
-        ready!(Pin::new(io).poll_read(cx, &mut buf))?;
-        if buf.filled().is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        Poll::Ready(Ok(with(buf.filled())))
-    })
 }

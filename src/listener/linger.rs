@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
+use crate::wire::alarm::Alarm;
 
 /// How long a client may go on sending after the last response.
 pub(super) const LONGEST: Duration = Duration::from_secs(1);

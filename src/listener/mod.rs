@@ -10,7 +10,6 @@
 //! of GET.
 
 mod accept;
-mod alarm;
 mod body;
 mod bound;
 mod connection;
@@ -40,7 +39,8 @@ pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
 pub use self::fault::Fault;
 pub use self::interim::Interim;
-pub use self::tunnel::{Offer, Tunnel};
+pub use self::tunnel::Offer;
+pub use crate::wire::Tunnel;
 /// Asks a listener to stop: cancel any clone of it.
 pub use tokio_util::sync::CancellationToken as Shutdown;
 

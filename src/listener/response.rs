@@ -7,15 +7,14 @@ use std::cell::RefCell;
 use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes};
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE,
-    HOST, HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Version, request};
 
 use super::Payload;
 use super::request::Head;
+use crate::wire::field::write as line;
+use crate::wire::trailers::{chunk_size, last_chunk, named};
 
 /// What of a request its response depends on.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +155,7 @@ impl Writing {
             }
             Framing::Chunked(_) if data.is_empty() => Default::default(),
             Framing::Chunked(_) => {
-                let size = Bytes::from(format!("{:X}\r\n", data.len()));
+                let size = chunk_size(data.len());
                 [size, data, Bytes::from_static(b"\r\n")]
             }
             Framing::ToClose => [Bytes::new(), data, Bytes::new()],
@@ -190,37 +189,6 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The names in `Trailer`. Fields that decide how the message is read may not stand in trailers (RFC 9110
-/// section 6.5.1).
-fn named(headers: &HeaderMap) -> Vec<HeaderName> {
-    const NEVER: [HeaderName; 12] = [
-        AUTHORIZATION,
-        CACHE_CONTROL,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_RANGE,
-        CONTENT_TYPE,
-        HOST,
-        MAX_FORWARDS,
-        SET_COOKIE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-    ];
-    let names = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    names.filter(|name| !NEVER.contains(name)).collect()
-}
-
-fn last_chunk(named: &[HeaderName], trailers: Option<&HeaderMap>) -> Bytes {
-    let mut out = b"0\r\n".to_vec();
-    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| named.contains(name)) {
-        line(&mut out, name.as_str(), value.as_bytes());
-    }
-    out.put_slice(b"\r\n");
-    out.into()
-}
-
 fn status_line(out: &mut Vec<u8>, asked: Asked, status: StatusCode) {
     if status == StatusCode::OK && !asked.http10 {
         return out.put_slice(b"HTTP/1.1 200 OK\r\n");
@@ -229,14 +197,6 @@ fn status_line(out: &mut Vec<u8>, asked: Asked, status: StatusCode) {
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
-}
-
-/// Names and values are checked by their types: none contains a line end.
-fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
     out.put_slice(b"\r\n");
 }
 

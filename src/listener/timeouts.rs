@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
 use crate::config::Limits;
+use crate::wire::alarm::Alarm;
 
 /// No time-out is longer, so that adding one to an instant cannot overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);

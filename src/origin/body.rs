@@ -2,21 +2,23 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
-use super::fault;
+use super::download::{Download, Piece};
+use super::exchange::after;
 use super::link::Link;
 use super::pool::Pool;
 use super::queue::Turn;
 use super::upload::Upload;
 use crate::reason::OriginFault;
 use crate::telemetry::metrics::OriginMetrics;
+use crate::wire::Tunnel;
 
 /// The body of an origin's response.
 ///
@@ -24,12 +26,18 @@ use crate::telemetry::metrics::OriginMetrics;
 /// connection is reused; in the other cases it is closed. A gap longer than
 /// `between_bytes_timeout` and an exchange longer than `total_timeout` end it with their faults,
 /// but only while somebody reads: a slow reader is not the origin's fault.
+///
+/// What is left of the request's own body is sent while this one is read.
 pub struct ResponseBody {
-    incoming: Incoming,
+    download: Download,
     /// `None` once the body ended or failed.
     lease: Option<Lease>,
-    gap: Gap,
-    total: Option<Pin<Box<Sleep>>>,
+    trailers: Option<HeaderMap>,
+    tunnel: Option<Tunnel>,
+    between_bytes: Duration,
+    /// When the gap under way becomes too long.
+    gap: Option<Instant>,
+    total: Option<Instant>,
     metrics: Arc<OriginMetrics>,
 }
 
@@ -38,22 +46,21 @@ pub struct ResponseBody {
 pub(super) struct Lease {
     pub(super) link: Link,
     pub(super) pool: Arc<Pool>,
-    pub(super) upload: Option<Arc<Upload>>,
-    pub(super) turn: Turn,
+    /// Whether the origin takes another request on the same connection.
+    pub(super) keeps: bool,
+    /// What is left of the request, if anything is.
+    pub(super) upload: Option<Box<Upload>>,
+    pub(super) _turn: Turn,
 }
 
 impl Lease {
-    /// Ends an exchange after which the connection speaks another protocol; the turn goes with it.
-    pub(super) fn hand_over(self) {
-        self.link.hand_over(self.turn);
-    }
-
     /// Ends an exchange whose response is complete.
     ///
     /// An early response to an upload leaves a connection on which the rest of the request body
-    /// would still have to go; it is closed, and with it ends the upload.
-    fn end(self) {
-        if self.upload.as_ref().is_none_or(|upload| upload.is_done()) {
+    /// would still have to go; it is closed, and with it ends the upload. So is one on which the origin
+    /// has said more than it was asked for.
+    fn end(mut self) {
+        if self.keeps && self.upload.is_none() && self.link.kept().is_empty() {
             // Before the turn ends, so that the next request finds the connection.
             self.pool.put(self.link);
         }
@@ -62,15 +69,23 @@ impl Lease {
 
 impl ResponseBody {
     pub(super) fn new(
-        incoming: Incoming,
-        lease: Option<Lease>,
+        download: Download,
+        lease: Lease,
         between_bytes: Duration,
-        total: Option<Pin<Box<Sleep>>>,
+        total: Option<Instant>,
         metrics: Arc<OriginMetrics>,
     ) -> Self {
-        let mut body = Self { incoming, lease, gap: Gap::new(between_bytes), total, metrics };
+        let (trailers, tunnel, gap) = (None, None, None);
+        let mut body = Self { download, lease: Some(lease), trailers, tunnel, between_bytes, gap, total, metrics };
         body.end_if_complete();
         body
+    }
+
+    /// That of a 101: none, but the connection itself.
+    pub(super) fn switched(tunnel: Tunnel, metrics: Arc<OriginMetrics>) -> Self {
+        let (download, between_bytes) = (Download::none(), Duration::ZERO);
+        let (lease, trailers, gap, total) = (None, None, None, None);
+        Self { download, lease, trailers, tunnel: Some(tunnel), between_bytes, gap, total, metrics }
     }
 
     /// Lifts `total_timeout`: for event streams, which are meant to last.
@@ -78,8 +93,13 @@ impl ResponseBody {
         self.total = None;
     }
 
+    /// The connection, if the response is a 101. It holds the turn, and is closed if nobody takes it.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
     fn end_if_complete(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.download.is_complete() {
             self.end();
         }
     }
@@ -96,16 +116,26 @@ impl ResponseBody {
         fault
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
-        if self.total.as_mut().is_some_and(|total| total.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(Some(Err(OriginFault::TotalTimeout)));
+    /// The next piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, OriginFault>> {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(Piece::End(None))) };
+        if let Some(upload) = &mut lease.upload
+            && let Poll::Ready(sent) = upload.poll(cx, &mut lease.link)
+        {
+            lease.upload = None;
+            sent?;
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            return self.gap.poll(cx).map(|()| Some(Err(OriginFault::BetweenBytesTimeout)));
-        };
-        self.gap.stop();
-        let upload = self.lease.as_ref().and_then(|lease| lease.upload.as_deref());
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| fault::of_body(&error, upload))))
+        if self.total.is_some_and(|total| total <= Instant::now()) {
+            return Poll::Ready(Err(OriginFault::TotalTimeout));
+        }
+        if let Poll::Ready(piece) = self.download.poll(cx, &mut lease.link) {
+            self.gap = None;
+            return Poll::Ready(piece);
+        }
+        let gap = *self.gap.get_or_insert_with(|| after(self.between_bytes));
+        let total = self.total.filter(|total| *total < gap);
+        ready!(lease.link.poll_overdue(cx, total.unwrap_or(gap)));
+        Poll::Ready(Err(if total.is_some() { OriginFault::TotalTimeout } else { OriginFault::BetweenBytesTimeout }))
     }
 }
 
@@ -115,56 +145,31 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
         let this = self.get_mut();
-        if this.lease.is_none() {
-            return Poll::Ready(None);
-        }
-        let frame = std::task::ready!(this.poll_incoming(cx));
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+        let trailers = match ready!(this.poll_piece(cx)) {
+            Ok(Piece::Data(data)) => {
                 this.end_if_complete();
-                Some(Ok(frame))
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-            Some(Err(fault)) => Some(Err(this.fail(fault))),
-            None => {
+            Ok(Piece::Last(data, trailers)) => {
                 this.end();
-                None
+                this.trailers = trailers;
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-        })
+            Ok(Piece::End(trailers)) => {
+                this.end();
+                trailers.or_else(|| this.trailers.take())
+            }
+            Err(fault) => return Poll::Ready(Some(Err(this.fail(fault)))),
+        };
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none()
+        self.lease.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-/// Measures one gap after the other, with one timer that is made when it is first needed.
-struct Gap {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    running: bool,
-}
-
-impl Gap {
-    fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, running: false }
-    }
-
-    /// Starts a gap unless one runs already; ready when it is too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
-        if !self.running {
-            timer.set(sleep(self.limit));
-            self.running = true;
-        }
-        timer.as_mut().poll(cx)
-    }
-
-    fn stop(&mut self) {
-        self.running = false;
+        self.download.left().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -3,10 +3,17 @@
 use std::error::Error;
 use std::io;
 
-use super::upload::Upload;
 use crate::reason::OriginFault;
+use crate::wire::Flaw;
 
 impl Error for OriginFault {}
+
+/// What is not HTTP, in whatever way.
+impl From<Flaw> for OriginFault {
+    fn from(_: Flaw) -> Self {
+        Self::Protocol
+    }
+}
 
 /// Why no connection was made.
 pub(super) fn of_connect(error: &(dyn Error + 'static)) -> OriginFault {
@@ -18,31 +25,6 @@ pub(super) fn of_connect(error: &(dyn Error + 'static)) -> OriginFault {
         Some(io::ErrorKind::TimedOut) => OriginFault::ConnectTimeout,
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => OriginFault::Unreachable,
         _ => OriginFault::Connect,
-    }
-}
-
-/// Why no response head came over an open connection.
-pub(super) fn of_head(error: &hyper::Error, upload: Option<&Upload>) -> OriginFault {
-    if upload.is_some_and(Upload::is_broken) {
-        OriginFault::RequestBody
-    } else if error.is_parse() {
-        OriginFault::Protocol
-    } else {
-        // The remainder is one event seen at different points: the connection went away, at the
-        // read, at the write, or together with the runtime that drove it.
-        OriginFault::Reset
-    }
-}
-
-/// Why a response body ended early.
-pub(super) fn of_body(error: &hyper::Error, upload: Option<&Upload>) -> OriginFault {
-    if upload.is_some_and(Upload::is_broken) {
-        return OriginFault::RequestBody;
-    }
-    match io_kind(error) {
-        // A bad chunk size, chunk end or trailer field.
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => OriginFault::Protocol,
-        _ => OriginFault::Reset,
     }
 }
 

@@ -3,17 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, StatusCode};
-
-use super::upload::Outgoing;
+use http::{HeaderMap, Response, StatusCode};
 
 /// What a caller does with each interim response to its request: put it into the request's
 /// extensions, and [`Origin::send`](super::Origin::send) calls it with status and fields.
 ///
-/// It runs in the task of the origin's connection, before the response head is known, so it must
-/// not wait. It sees every 1xx but 101, which is final (RFC 9110 section 15.2.2). An interim
-/// response that is not HTTP or too large for the library fails the exchange like any such head:
-/// nobody could tell where the next one begins.
+/// It runs in the task of the request, before the response head is known, so it must not wait. It sees every
+/// 1xx but 101, which is final (RFC 9110 section 15.2.2). An interim response that is not HTTP or too large
+/// fails the exchange like any such head: nobody could tell where the next one begins.
 #[derive(Clone)]
 pub struct OnInterim(Arc<Tell>);
 
@@ -25,9 +22,8 @@ impl OnInterim {
         Self(Arc::new(tell))
     }
 
-    /// Has the library call this for what comes back on `request`.
-    pub(super) fn listen(self, request: &mut Request<Outgoing>) {
-        hyper::ext::on_informational(request, move |response| (self.0)(response.status(), response.headers()));
+    pub(super) fn tell(&self, response: &Response<()>) {
+        (self.0)(response.status(), response.headers());
     }
 }
 

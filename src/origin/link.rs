@@ -1,128 +1,133 @@
-//! One connection in the hands of one request.
+//! One connection to the origin: its socket, what was read of it and not used yet, and its timer.
+//!
+//! It belongs to whoever has a request on it and is driven by that task alone, so that nothing is handed
+//! from task to task. Between two requests it lies in the pool and nobody looks at it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
-use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::{Handle, Id};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::unconstrained;
+use tokio::time::Instant;
 
-use super::fault;
 use super::queue::Turn;
-use super::upload::{Outgoing, Upload};
-use crate::reason::OriginFault;
+use crate::wire::alarm::Alarm;
+use crate::wire::{Tunnel, scratch};
 
-/// How long a connection gets to become ready again after a response. It takes one more round
-/// of its task; one that needs longer is stuck, and is closed.
-const SETTLE: Duration = Duration::from_millis(50);
+/// A connection to the origin. Dropping it closes the connection at once, whatever is under way on it.
+pub(super) struct Link(Box<Inner>);
 
-/// A connection to the origin. Dropping it closes the connection at once, whatever is under
-/// way on it.
-///
-/// Closing means ending the connection's task rather than asking it to end: hyper flushes
-/// before it closes, and with an origin that no longer reads that never returns, and neither
-/// would the slot.
-pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
-    task: Option<AbortHandle>,
-    heard: Arc<AtomicBool>,
-    tenant: Weak<OnceLock<Turn>>,
+/// Fields are dropped in this order: the descriptor is closed before its slot is free, so the origin
+/// never sees more than `max_connections` at once.
+struct Inner {
+    tcp: TcpStream,
+    slot: OwnedSemaphorePermit,
+    /// What was read and is not yet used. Empty between two requests.
+    kept: BytesMut,
+    /// Kept from request to request, since a timer is cheaper to postpone than to make.
+    alarm: Alarm,
+    /// Where the timer runs.
+    runtime: Option<Id>,
     reused: bool,
 }
 
-/// A request that got no response head.
-pub(super) struct Lost {
-    /// Why.
-    pub(super) fault: OriginFault,
-    /// The request itself, if not one byte of it was written.
-    pub(super) unsent: Option<Request<Outgoing>>,
-    /// Whether a reused connection proved dead: the request was not written, or not one byte came back.
-    pub(super) stale: bool,
-}
-
-impl Lost {
-    fn to(fault: OriginFault) -> Self {
-        Self { fault, unsent: None, stale: false }
-    }
-}
-
 impl Link {
-    pub(super) fn new(
-        sender: SendRequest<Outgoing>,
-        task: AbortHandle,
-        heard: Arc<AtomicBool>,
-        tenant: Weak<OnceLock<Turn>>,
-    ) -> Self {
-        Self { sender, task: Some(task), heard, tenant, reused: false }
+    /// A fresh connection, which owns `slot` until its socket is closed.
+    pub(super) fn new(tcp: TcpStream, slot: OwnedSemaphorePermit) -> Self {
+        let runtime = runtime();
+        Self(Box::new(Inner { tcp, slot, kept: BytesMut::new(), alarm: Alarm::default(), runtime, reused: false }))
     }
 
     /// Whether this connection served a request before.
     pub(super) fn is_reused(&self) -> bool {
-        self.reused
+        self.0.reused
     }
 
-    /// Makes a connection that was idle ready for its next request; false if it cannot be.
-    pub(super) async fn settle(&mut self) -> bool {
-        self.reused = true;
-        self.sender.is_ready() || matches!(timeout(SETTLE, self.sender.ready()).await, Ok(Ok(())))
+    /// Whether the origin has neither closed the connection nor spoken unasked. What it has said by now could
+    /// only be taken for the answer to the next request.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let tcp = &mut self.0.tcp;
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        // A socket whose runtime has ended is ready with an error.
+        let read = poll_fn(|cx| Pin::new(&mut *tcp).poll_read(cx, &mut buf));
+        // Nobody is to be woken, and a task that should yield must not take that for silence.
+        let silent = pin!(unconstrained(read)).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        silent && self.0.kept.is_empty()
     }
 
-    /// Sends `request` and waits for the response head, at most `limit` after the last
-    /// movement of the request body.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Outgoing>,
-        limit: Duration,
-    ) -> Result<Response<Incoming>, Lost> {
-        let upload = request.body().upload();
-        let upload = upload.as_deref();
-        // Nothing can arrive between two exchanges: hyper closes a connection that speaks unasked.
-        self.heard.store(false, Ordering::Relaxed);
-        let mut head = std::pin::pin!(self.sender.try_send_request(request));
-        let mut timer = std::pin::pin!(sleep(limit));
-        loop {
-            tokio::select! {
-                biased;
-                answer = head.as_mut() => return answer.map_err(|mut error| {
-                    let unsent = error.take_message();
-                    let fault = fault::of_head(error.error(), upload);
-                    let silent = fault == OriginFault::Reset && !self.heard.load(Ordering::Relaxed);
-                    Lost { fault, stale: self.reused && (unsent.is_some() || silent), unsent }
-                }),
-                () = moved(upload) => timer.set(sleep(limit)),
-                () = timer.as_mut() => return Err(Lost::to(match upload {
-                    // The origin cannot answer what the client does not send.
-                    Some(upload) if upload.is_starved() => OriginFault::RequestBody,
-                    _ => OriginFault::FirstByteTimeout,
-                })),
-            }
+    /// Prepares a connection that was idle for another request; false if it must not have one.
+    pub(super) fn resume(&mut self) -> bool {
+        self.0.reused = true;
+        let runtime = runtime();
+        if self.0.runtime != runtime {
+            // A timer fails when its runtime ends, which need not be ours.
+            (self.0.alarm, self.0.runtime) = (Alarm::default(), runtime);
         }
+        self.is_quiet()
+    }
+
+    /// What was read and is not used.
+    pub(super) fn kept(&mut self) -> &mut BytesMut {
+        &mut self.0.kept
+    }
+
+    /// Reads once behind what is kept; the end of the stream is an error,
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Inner { tcp, kept, .. } = &mut *self.0;
+        scratch::poll_read(cx, tcp, |bytes| {
+            if kept.is_empty() {
+                // Its size, and not that of what was here before.
+                *kept = BytesMut::from(bytes);
+            } else {
+                kept.extend_from_slice(bytes);
+            }
+        })
+    }
+
+    /// Reads at most `most` bytes of what will be large into memory of their own, past what is kept, which is
+    /// nothing. The end of the stream is an error here as well.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        let tcp = &mut self.0.tcp;
+        // First, so that no memory is taken for nothing.
+        ready!(tcp.poll_read_ready(cx))?;
+        let mut bytes = BytesMut::with_capacity(most);
+        match ready!(pin!(tcp.read_buf(&mut (&mut bytes).limit(most))).poll(cx))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            // The memory would be held for as long as the bytes are.
+            read if read < most / 2 => Poll::Ready(Ok(Bytes::copy_from_slice(&bytes))),
+            _ => Poll::Ready(Ok(bytes.freeze())),
+        }
+    }
+
+    /// Writes what the socket takes of these.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let tcp = Pin::new(&mut self.0.tcp);
+        match pieces {
+            [piece] => tcp.poll_write(cx, piece),
+            pieces => tcp.poll_write_vectored(cx, pieces),
+        }
+    }
+
+    /// Ready once `deadline` has passed.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.0.alarm.poll_from_any(cx, deadline)
     }
 
     /// Leaves the connection to the two ends that agreed on another protocol; `turn` ends with it.
-    pub(super) fn hand_over(mut self, turn: Turn) {
-        self.task = None;
-        if let Some(tenant) = self.tenant.upgrade() {
-            // Empty until now: a connection is upgraded once.
-            let _ = tenant.set(turn);
-        }
+    pub(super) fn into_tunnel(self, turn: Turn) -> Tunnel {
+        let Inner { tcp, slot, kept, .. } = *self.0;
+        Tunnel::new(tcp, kept.freeze(), (slot, turn))
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-async fn moved(upload: Option<&Upload>) {
-    match upload {
-        Some(upload) => upload.moved().await,
-        None => std::future::pending().await,
-    }
+fn runtime() -> Option<Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }

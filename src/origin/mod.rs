@@ -4,42 +4,48 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `queue` | whose turn it is |
-//! | `pool`, `connector`, `link` | connections: which, how, and one exchange on one |
-//! | `head` | what is changed in a request, what is refused in a response |
+//! | `pool`, `connector`, `link` | connections: which, how, and one of them |
+//! | `exchange` | one exchange on one connection, up to the head |
+//! | `request`, `upload` | what is written: the head, and the body as it comes |
+//! | `head`, `download`, `body` | what is read: the head, the bytes behind it, and the body as others see it |
 //! | `interim` | what the origin says before its response |
 //! | `underway` | whether a request has left |
-//! | `upload`, `body` | the two bodies |
-//! | `retry`, `fault` | what may be sent again, and what is reported |
+//! | `fault` | what is reported |
 
 mod body;
 mod connector;
+mod download;
+mod exchange;
 mod fault;
 mod head;
 mod interim;
 mod link;
 mod pool;
 mod queue;
-mod retry;
+mod request;
 mod underway;
 mod upload;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Instant;
 
 pub use self::body::ResponseBody;
 pub use self::interim::OnInterim;
 pub use self::underway::Underway;
 pub use self::upload::{RequestBody, UploadError};
+pub use crate::wire::Tunnel;
 
 use self::body::Lease;
-use self::link::{Link, Lost};
+use self::download::Download;
+use self::exchange::{Exchange, Patience, after};
+use self::head::Head;
+use self::link::Link;
 use self::pool::Pool;
-use self::queue::Queue;
-use self::upload::Outgoing;
+use self::queue::{Queue, Turn};
+use self::request::{Asked, Framing};
+use self::upload::Upload;
 use crate::clock::Clock;
 use crate::config::OriginConfig;
 use crate::reason::OriginFault;
@@ -50,7 +56,7 @@ pub struct Origin {
     config: Arc<OriginConfig>,
     metrics: Arc<OriginMetrics>,
     clock: Clock,
-    host: head::Host,
+    host: request::Host,
     queue: Queue,
     pool: Arc<Pool>,
 }
@@ -59,7 +65,7 @@ impl Origin {
     /// An origin without connections; the first request opens one.
     pub fn new(config: Arc<OriginConfig>, metrics: OriginMetrics, clock: Clock) -> Self {
         Self {
-            host: head::Host::new(&config),
+            host: request::Host::new(&config),
             queue: Queue::new(&config, &metrics),
             pool: Arc::new(Pool::new(&config, clock.clone())),
             metrics: Arc::new(metrics),
@@ -78,7 +84,7 @@ impl Origin {
     /// The caller has removed hop-by-hop fields (and put back `Connection` and `Upgrade` for an
     /// upgrade). `Host` and the framing fields are set here, and of the URI only path and query
     /// count. Of the request's extensions [`OnInterim`] and [`Underway`] are obeyed and the others are
-    /// dropped: take [`hyper::upgrade::on`] of the client's request before. That of the response works as usual.
+    /// dropped. The connection behind a 101 is [`ResponseBody::take_tunnel`].
     ///
     /// Each failure is counted once under the fault returned, here or by the [`ResponseBody`].
     pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
@@ -94,74 +100,65 @@ impl Origin {
         let turn = self.queue.enter().await?;
         self.metrics.requests.inc();
         let began = self.clock.now();
-        let mut total = self.config.total_timeout.map(|limit| Box::pin(sleep(limit)));
-        let underway = request.extensions().get::<Underway>().cloned().unwrap_or_default();
-        let request = head::prepare(request, &self.host);
-        let (upgrade, upload) = (head::asks_upgrade(&request), request.body().upload());
-        let (response, link) = within(total.as_mut(), self.exchange(request, &underway)).await?;
-        head::judge(&response, upgrade)?;
+        let total = self.config.total_timeout.map(after);
+        let (parts, body) = request.into_parts();
+        let asked = Asked::by(&parts);
+        let framing = Framing::of(&body, &parts.headers);
+        let mut upload = Upload::new(request::head(&parts, &self.host, &framing), body, framing);
+        let (underway, interim) = (parts.extensions.get::<Underway>(), parts.extensions.get::<OnInterim>());
+        let (link, head) = self.exchange(&mut upload, asked, (underway, interim), total).await?;
+        let body = Framed { framing: head.judge(asked)?, upload, total };
         self.metrics.latency.observe(self.clock.now().since(began).as_secs_f64());
-        Ok(self.respond(response, Lease { link, pool: Arc::clone(&self.pool), upload, turn }, total))
+        Ok(self.respond(head, body, link, turn))
     }
 
     /// One exchange up to the response head, and a second one where that is allowed.
     async fn exchange(
         &self,
-        request: Request<Outgoing>,
-        underway: &Underway,
-    ) -> Result<(Response<Incoming>, Link), OriginFault> {
-        let limit = self.config.first_byte_timeout;
-        let mut link = self.pool.link().await?;
-        underway.set();
-        let spare = retry::spare(&request, &link);
-        let lost = match link.send(request, limit).await {
-            Ok(response) => return Ok((response, link)),
+        upload: &mut Upload,
+        asked: Asked,
+        (underway, interim): (Option<&Underway>, Option<&OnInterim>),
+        total: Option<Instant>,
+    ) -> Result<(Link, Head), OriginFault> {
+        let patience = Patience { first_byte: self.config.first_byte_timeout, total };
+        let mut link = match self.pool.idle() {
+            Some(link) => link,
+            // Boxed, so that the usual exchange carries no connector about.
+            None => Box::pin(self.pool.fresh(total)).await?,
+        };
+        if let Some(underway) = underway {
+            underway.set();
+        }
+        let lost = match Exchange::new(&mut link, upload, interim, patience).head().await {
+            Ok(head) => return Ok((link, head)),
             Err(lost) => lost,
         };
         drop(link);
-        // Boxed, so that the usual exchange carries no second one about.
-        Box::pin(self.again(lost, spare)).await
-    }
-
-    /// The second attempt, on a fresh connection, where that is allowed.
-    async fn again(
-        &self,
-        lost: Lost,
-        spare: Option<Request<Outgoing>>,
-    ) -> Result<(Response<Incoming>, Link), OriginFault> {
-        let request = retry::after(lost, spare)?;
+        if !lost.stale || !upload.rewind(asked.idempotent) {
+            return Err(lost.fault);
+        }
         self.metrics.retries.inc();
-        let mut link = self.pool.fresh().await?;
-        let response = link.send(request, self.config.first_byte_timeout).await.map_err(|lost| lost.fault)?;
-        Ok((response, link))
+        let mut link = Box::pin(self.pool.fresh(total)).await?;
+        let head = Exchange::new(&mut link, upload, interim, patience).head().await.map_err(|lost| lost.fault)?;
+        Ok((link, head))
     }
 
-    fn respond(
-        &self,
-        response: Response<Incoming>,
-        lease: Lease,
-        total: Option<Pin<Box<Sleep>>>,
-    ) -> Response<ResponseBody> {
-        let lease = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            lease.hand_over();
-            None
-        } else {
-            Some(lease)
-        };
-        let gap = self.config.between_bytes_timeout;
-        response.map(|incoming| ResponseBody::new(incoming, lease, gap, total, Arc::clone(&self.metrics)))
+    fn respond(&self, head: Head, body: Framed, link: Link, turn: Turn) -> Response<ResponseBody> {
+        let metrics = Arc::clone(&self.metrics);
+        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return head.response.map(|()| ResponseBody::switched(link.into_tunnel(turn), metrics));
+        }
+        let Framed { framing, upload, total } = body;
+        let upload = (!upload.is_done()).then(|| Box::new(upload));
+        let lease = Lease { link, pool: Arc::clone(&self.pool), keeps: head.keeps(framing), upload, _turn: turn };
+        let (download, gap) = (Download::new(framing), self.config.between_bytes_timeout);
+        head.response.map(|()| ResponseBody::new(download, lease, gap, total, metrics))
     }
 }
 
-/// `work`, unless `total` ends first.
-async fn within<T>(
-    total: Option<&mut Pin<Box<Sleep>>>,
-    work: impl Future<Output = Result<T, OriginFault>>,
-) -> Result<T, OriginFault> {
-    let Some(total) = total else { return work.await };
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = total.as_mut() => Err(OriginFault::TotalTimeout),
-    }
+/// What a response body starts from.
+struct Framed {
+    framing: head::Framing,
+    upload: Upload,
+    total: Option<Instant>,
 }

@@ -9,7 +9,7 @@
 //!   one for each request that wants one.
 //! - What becomes idle later was in use before, so it takes nothing from them; what comes later
 //!   takes what is idle first.
-//! - Closing needs nobody's help: the connection's task has ended or was aborted (see [`Link`]).
+//! - Closing needs nobody's help: who drops a [`Link`] closes its socket.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -18,14 +18,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connector::Connector;
+use super::exchange::after;
 use super::link::Link;
 use super::queue::semaphore;
 use crate::clock::{Clock, Moment};
 use crate::config::OriginConfig;
 use crate::reason::OriginFault;
+
+/// How often the connections that are idle are looked at: nobody waits for one to be closed by the origin.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The connections of one origin, shared by all runtimes.
 pub(super) struct Pool {
@@ -57,43 +61,39 @@ impl Pool {
         }
     }
 
-    /// An idle connection, or else a fresh one, within `connect_timeout`. The caller holds a turn.
-    pub(super) async fn link(&self) -> Result<Link, OriginFault> {
-        self.in_time(async {
-            while let Some(mut link) = self.pop() {
-                if link.settle().await {
-                    return Ok(link);
-                }
+    /// An idle connection, if there is one that is of use. The caller holds a turn.
+    pub(super) fn idle(&self) -> Option<Link> {
+        while let Some(mut link) = self.pop() {
+            if link.resume() {
+                return Some(link);
             }
-            self.open().await
-        })
-        .await
+        }
+        None
     }
 
-    /// A fresh connection within `connect_timeout`. The caller holds a turn and no connection.
-    pub(super) async fn fresh(&self) -> Result<Link, OriginFault> {
-        self.in_time(self.open()).await
+    /// A fresh connection within `connect_timeout`, and before `total`. The caller holds a turn and no connection.
+    pub(super) async fn fresh(&self, total: Option<Instant>) -> Result<Link, OriginFault> {
+        let limit = after(self.connect_timeout);
+        let (deadline, fault) = match total {
+            Some(total) if total < limit => (total, OriginFault::TotalTimeout),
+            _ => (limit, OriginFault::ConnectTimeout),
+        };
+        timeout_at(deadline, self.open()).await.unwrap_or(Err(fault))
     }
 
     /// Takes back a connection whose exchange is complete.
     pub(super) fn put(self: &Arc<Self>, link: Link) {
         let now = self.clock.now();
-        let runtime = Handle::try_current().ok();
-        let swept = {
-            let mut idle = self.idle.lock();
-            idle.links.push_back((now, link));
-            let swept = idle.swept;
-            idle.swept |= runtime.is_some();
-            swept
-        };
-        // Not under the lock: a runtime that is ending drops the task at once, and the sweeper locks.
-        if let (false, Some(runtime)) = (swept, runtime) {
-            runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), armed: true }));
+        let mut idle = self.idle.lock();
+        idle.links.push_back((now, link));
+        if idle.swept {
+            return;
         }
-    }
-
-    async fn in_time(&self, link: impl Future<Output = Result<Link, OriginFault>>) -> Result<Link, OriginFault> {
-        timeout(self.connect_timeout, link).await.unwrap_or(Err(OriginFault::ConnectTimeout))
+        let Ok(runtime) = Handle::try_current() else { return };
+        idle.swept = true;
+        // Not under the lock: a runtime that is ending drops the task at once, and the sweeper locks.
+        drop(idle);
+        runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), armed: true }));
     }
 
     async fn open(&self) -> Result<Link, OriginFault> {
@@ -115,20 +115,22 @@ impl Pool {
         None
     }
 
-    /// Closes what was idle too long. Says when to look again, or that there is nothing left.
+    /// Closes what was idle too long, and what the origin has closed. Says when to look again, or that there is
+    /// nothing left.
     fn expire(&self) -> Option<Duration> {
         let now = self.clock.now();
-        let mut expired = Vec::new();
         let mut idle = self.idle.lock();
-        while let Some((since, _)) = idle.links.front() {
-            let left = self.idle_timeout.saturating_sub(now.since(*since));
-            if !left.is_zero() {
-                return Some(left);
-            }
-            expired.extend(idle.links.pop_front());
+        let mut ended = Vec::new();
+        for (since, mut link) in std::mem::take(&mut idle.links) {
+            let useful = now.since(since) < self.idle_timeout && link.is_quiet();
+            if useful { idle.links.push_back((since, link)) } else { ended.push(link) }
         }
-        idle.swept = false;
-        None
+        let oldest = idle.links.front().map(|(since, _)| now.since(*since));
+        idle.swept = oldest.is_some();
+        drop(idle);
+        // Sockets are closed while nobody waits for the lock.
+        drop(ended);
+        oldest.map(|idle| self.idle_timeout.saturating_sub(idle).min(LOOK))
     }
 }
 
@@ -148,7 +150,8 @@ impl Drop for Sweeper {
     }
 }
 
-/// Closes connections `idle_timeout` after their last use, for as long as there are any.
+/// Closes connections `idle_timeout` after their last use, or soon after the origin has closed them, for as long
+/// as there are any.
 async fn sweep(mut sweeper: Sweeper) {
     // The pool is not held while sleeping, so that it ends with its origin.
     while let Some(left) = sweeper.pool.upgrade().and_then(|pool| pool.expire()) {

@@ -1,14 +1,18 @@
-//! The request body on its way to the origin.
+//! A request on its way to the origin: its head, and its body as that comes.
 
 use std::error::Error;
+use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+
+use super::link::Link;
+use super::request::Framing;
+use crate::reason::OriginFault;
+use crate::wire::trailers::{chunk_size, last_chunk};
 
 /// Whatever broke a request body.
 pub type UploadError = Box<dyn Error + Send + Sync>;
@@ -67,106 +71,176 @@ impl std::fmt::Debug for RequestBody {
     }
 }
 
-/// What the exchange knows about its request body.
+/// A head or the size of a chunk, data, and what ends them.
+const PIECES: usize = 4;
+
+/// A request on its way.
 pub(super) struct Upload {
-    stage: Mutex<Stage>,
-    moved: Notify,
+    /// What is written next; what is written of it is gone.
+    pieces: [Bytes; PIECES],
+    /// What comes behind that; `None` once there is nothing left.
+    rest: Option<RequestBody>,
+    framing: Framing,
+    stage: Stage,
+    /// Whether the origin may have any of it.
+    sent: bool,
+    /// Whether something went on since this was last asked.
+    moved: bool,
+    /// Head and body from their start, if it could be sent once more.
+    spare: Option<[Bytes; 2]>,
 }
 
-/// Where the body is.
+/// Where it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The next piece is the origin's to take.
     Offered,
     /// The next piece is the client's to send.
     Starved,
-    /// The last byte was taken.
-    Done,
-    /// The client's side broke off.
-    Broken,
+    /// The origin takes nothing more. It may answer all the same (RFC 9112 section 9.5).
+    Refused,
 }
 
 impl Upload {
-    /// Whether the last byte was taken. A connection with a body under way cannot be reused.
-    pub(super) fn is_done(&self) -> bool {
-        *self.stage.lock() == Stage::Done
+    /// A request with this head, whose body is framed like this.
+    pub(super) fn new(head: Bytes, body: RequestBody, framing: Framing) -> Self {
+        let (spare, data, rest) = match body {
+            body if body.is_end_stream() => (Some([head.clone(), Bytes::new()]), Bytes::new(), None),
+            RequestBody::Whole(bytes) => (Some([head.clone(), bytes.clone()]), bytes, None),
+            body => (None, Bytes::new(), Some(body)),
+        };
+        let pieces = [head, Bytes::new(), data, Bytes::new()];
+        Self { pieces, rest, framing, stage: Stage::Offered, sent: false, moved: false, spare }
     }
 
-    /// Whether the client's side broke off.
-    pub(super) fn is_broken(&self) -> bool {
-        *self.stage.lock() == Stage::Broken
+    /// Whether the last byte was taken. A connection with a request under way cannot be reused.
+    pub(super) fn is_done(&self) -> bool {
+        self.rest.is_none() && self.pieces.iter().all(Bytes::is_empty)
     }
 
     /// Whether everything waits for the client's next byte.
     pub(super) fn is_starved(&self) -> bool {
-        *self.stage.lock() == Stage::Starved
+        self.stage == Stage::Starved && self.pieces.iter().all(Bytes::is_empty)
     }
 
-    /// Resolves when the body moved on since the last call.
-    pub(super) async fn moved(&self) {
-        self.moved.notified().await;
-    }
-}
-
-/// A request body that reports to its [`Upload`].
-pub(super) struct Outgoing {
-    body: RequestBody,
-    upload: Option<Arc<Upload>>,
-}
-
-impl Outgoing {
-    /// Watches `body`. There is nothing to watch in an empty one.
-    pub(super) fn new(body: RequestBody) -> Self {
-        let upload = (!body.is_end_stream())
-            .then(|| Arc::new(Upload { stage: Mutex::new(Stage::Offered), moved: Notify::new() }));
-        Self { body, upload }
+    /// Whether the origin has refused it from the first byte on, so that nothing it says can be an answer.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.stage == Stage::Refused && !self.sent
     }
 
-    pub(super) fn upload(&self) -> Option<Arc<Upload>> {
-        self.upload.clone()
+    /// Whether it moved on since the last call.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
-    /// The same body from its start; `None` if it comes from a client that sends it once.
-    pub(super) fn again(&self) -> Option<RequestBody> {
-        match &self.body {
-            RequestBody::Whole(bytes) => Some(RequestBody::Whole(bytes.clone())),
-            body => body.is_end_stream().then_some(RequestBody::Empty),
+    /// Begins anew for another connection, if that is allowed. One of which no byte was written may go again
+    /// whatever it is: the origin never saw it. Any other must be `idempotent` and at hand.
+    pub(super) fn rewind(&mut self, idempotent: bool) -> bool {
+        self.stage = Stage::Offered;
+        if self.sent {
+            let Some([head, body]) = self.spare.take().filter(|_| idempotent) else { return false };
+            (self.pieces, self.sent) = ([head, Bytes::new(), body, Bytes::new()], false);
         }
+        true
     }
 
-    fn report(&self, stage: Stage) {
-        if let Some(upload) = &self.upload {
-            *upload.stage.lock() = stage;
-            if stage != Stage::Starved {
-                upload.moved.notify_one();
+    /// Writes on: ready once all is written, or when the client's side broke off.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<Result<(), OriginFault>> {
+        if !self.sent && self.pieces[2].is_empty() && self.stage == Stage::Offered {
+            // What is at hand of the body leaves with the head.
+            if let Poll::Ready(Err(fault)) = self.poll_next(cx) {
+                return Poll::Ready(Err(fault));
             }
         }
+        while self.stage != Stage::Refused {
+            if self.pieces.iter().any(|piece| !piece.is_empty()) {
+                ready!(self.poll_write(cx, link));
+            } else if self.rest.is_none() {
+                return Poll::Ready(Ok(()));
+            } else {
+                ready!(self.poll_next(cx))?;
+            }
+        }
+        Poll::Pending
     }
-}
 
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = UploadError;
+    fn poll_write(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut count = 0;
+        for piece in self.pieces.iter().filter(|piece| !piece.is_empty()) {
+            slices[count] = IoSlice::new(piece);
+            count += 1;
+        }
+        match ready!(link.poll_write(cx, &slices[..count])) {
+            Ok(0) | Err(_) => self.stage = Stage::Refused,
+            Ok(mut written) => {
+                (self.sent, self.moved) = (true, true);
+                for piece in &mut self.pieces {
+                    let part = written.min(piece.len());
+                    piece.advance(part);
+                    written -= part;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            self.report(Stage::Starved);
+    /// Takes the next piece from the body.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OriginFault>> {
+        let Some(body) = &mut self.rest else { return Poll::Ready(Ok(())) };
+        let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+            self.stage = Stage::Starved;
             return Poll::Pending;
         };
-        self.report(match &frame {
-            Some(Err(_)) => Stage::Broken,
-            // The connection asks no further once a body of known length is complete.
-            Some(Ok(_)) if !self.body.is_end_stream() => Stage::Offered,
-            Some(Ok(_)) | None => Stage::Done,
-        });
-        Poll::Ready(frame)
+        (self.stage, self.moved) = (Stage::Offered, true);
+        let last = body.is_end_stream();
+        let framed = match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(data))) => self.data(data, last),
+            Some(Ok(Err(other))) => self.end(other.into_trailers().ok().as_ref()),
+            None => self.end(None),
+            Some(Err(_)) => None,
+        };
+        Poll::Ready(framed.ok_or(OriginFault::RequestBody))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// Frames data, of which `last` says that nothing follows; `None` if it ends too early.
+    fn data(&mut self, mut data: Bytes, last: bool) -> Option<()> {
+        match &mut self.framing {
+            Framing::Length(left) => {
+                // What exceeds the announced length would be read as another request.
+                data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= data.len() as u64;
+                let whole = *left == 0;
+                self.pieces[2] = data;
+                self.rest = self.rest.take().filter(|_| !whole);
+                (whole || !last).then_some(())
+            }
+            Framing::Chunked(_) if data.is_empty() => {
+                if last {
+                    self.end(None)
+                } else {
+                    Some(())
+                }
+            }
+            Framing::Chunked(_) => {
+                let end: &[u8] = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+                let size = chunk_size(data.len());
+                [self.pieces[1], self.pieces[2], self.pieces[3]] = [size, data, Bytes::from_static(end)];
+                self.rest = self.rest.take().filter(|_| !last);
+                Some(())
+            }
+            Framing::None => self.end(None),
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// Frames the end of the body; `None` if it comes before its announced length.
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Option<()> {
+        self.rest = None;
+        match &self.framing {
+            Framing::Length(left) if *left > 0 => return None,
+            Framing::Chunked(named) => self.pieces[3] = last_chunk(named, trailers),
+            Framing::Length(_) | Framing::None => {}
+        }
+        Some(())
     }
 }

@@ -5,6 +5,7 @@ mod by_body;
 mod codings;
 mod interim;
 mod not_for_others;
+mod origins;
 mod parts;
 mod ranges;
 mod search;

@@ -11,6 +11,7 @@ mod bodies;
 mod connections;
 mod faults;
 mod harness;
+mod hostile;
 mod interim;
 mod limits;
 mod retry;

@@ -1,7 +1,6 @@
 //! A change of protocol.
 
 use http::Request;
-use hyper_util::rt::TokioIo;
 use millpond::config::OriginConfig;
 use millpond::origin::RequestBody;
 use millpond::reason::OriginFault;
@@ -28,7 +27,7 @@ async fn an_upgraded_connection_passes_bytes_both_ways_and_keeps_its_turn() {
     });
     let mut answer = answer.unwrap();
     assert_eq!(answer.status(), 101);
-    let mut tunnel = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    let mut tunnel = answer.body_mut().take_tunnel().unwrap();
     drop(answer);
 
     let mut heard = [0; 5];

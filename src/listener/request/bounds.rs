@@ -1,6 +1,7 @@
 //! The bounds that a request is held to.
 
 use crate::config::Limits;
+use crate::wire::chunked;
 
 /// The part of [`Limits`] that bounds bytes and fields.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub(in crate::listener) struct Bounds {
     pub(in crate::listener) target_bytes: usize,
     /// Bytes of a request body.
     pub(in crate::listener) body: Option<u64>,
+    /// What a chunked body is held to.
+    pub(in crate::listener) chunked: chunked::Bounds,
 }
 
 /// The `http` crate can hold no longer target than this.
@@ -25,6 +28,12 @@ impl From<&Limits> for Bounds {
             head_fields: limits.head_fields,
             target_bytes: limits.target_bytes.min(MAX_TARGET),
             body: limits.request_body,
+            chunked: chunked::Bounds {
+                body: limits.request_body,
+                trailer_bytes: limits.head_bytes,
+                trailer_fields: limits.head_fields,
+                padded: false,
+            },
         }
     }
 }

@@ -9,21 +9,12 @@ use http::{Method, Request, Uri, Version};
 use smallvec::SmallVec;
 
 use super::bounds::Bounds;
-use super::field::{self, Field};
 use super::target;
 use crate::listener::Fault;
+use crate::wire::field::{self, Field};
 
 /// No registered method is half as long.
 const MAX_METHOD: usize = 32;
-
-/// Fields that frame or route a message: naming them in `Connection` would have a hop remove them
-/// (RFC 9110 section 7.6.1), and a trailer must not carry them (section 6.5.1).
-const GUARDED: [&[u8]; 4] = [b"content-length", b"transfer-encoding", b"host", b"connection"];
-
-/// Whether `name` is a field that frames or routes a message.
-pub(super) fn is_guarded(name: &[u8]) -> bool {
-    GUARDED.iter().any(|guarded| name.eq_ignore_ascii_case(guarded))
-}
 
 /// How the body of a request ends (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +161,7 @@ impl HeadParser {
 
     fn connection(&mut self, value: &[u8]) -> Result<(), Fault> {
         for option in field::list(value) {
-            if is_guarded(option) {
+            if field::is_guarded(option) {
                 return Err(Fault::Connection);
             }
             self.seen.closes |= option.eq_ignore_ascii_case(b"close");

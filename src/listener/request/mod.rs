@@ -4,13 +4,10 @@
 //! disagree about where a request ends are the door to request smuggling.
 
 mod bounds;
-mod chunked;
-mod field;
 mod head;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub(super) use bounds::Bounds;
-pub(super) use chunked::Chunked;
 pub(super) use head::{Framing, Head, HeadParser};

@@ -86,6 +86,29 @@ pub(super) const RULES: &[Rule] = &[
         ..NOTHING
     },
     Rule {
+        who: Who::Only(&["wire"]),
+        modules: &[
+            "flow",
+            "l1",
+            "l2",
+            "origin",
+            "bus",
+            "coalesce",
+            "listener",
+            "admin",
+            "config",
+            "telemetry",
+            "policy",
+            "key",
+            "entry",
+            "server",
+            "control",
+            "cli",
+        ],
+        why: "both sides of the proxy speak through wire; it knows neither",
+        ..NOTHING
+    },
+    Rule {
         who: Who::AllBut(&["cli", "main"]),
         modules: &["cli"],
         why: "the command line is the outermost part",

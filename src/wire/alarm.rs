@@ -7,22 +7,26 @@ use std::task::{Context, Poll};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Wakes the task at a deadline. A later deadline does not touch the timer: it rings too early,
+/// Wakes a task at a deadline. A later deadline does not touch the timer: it rings too early,
 /// and is only then set anew, so that a busy connection sets it once per time-out, not per request.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
     /// Ready once `deadline` has passed; otherwise the task, always the same one, is woken no later than
     /// that. Costs two loads while the timer runs: it then holds the waker of that task.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let sleep = match &mut self.sleep {
-            Some(sleep) if sleep.deadline() <= deadline && !sleep.is_elapsed() => return Poll::Pending,
-            Some(sleep) => sleep,
-            none => none.insert(Box::pin(sleep_until(deadline))),
-        };
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        match &self.sleep {
+            Some(sleep) if sleep.deadline() <= deadline && !sleep.is_elapsed() => Poll::Pending,
+            _ => self.poll_from_any(cx, deadline),
+        }
+    }
+
+    /// The same for a caller whose task changes from poll to poll: the timer learns of the current one.
+    pub(crate) fn poll_from_any(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }

@@ -1,11 +1,12 @@
 //! Lines and fields, read in the one strict way.
 //!
-//! Whatever two parsers could read differently is a fault here: a proxy and an origin that
+//! Whatever two parsers could read differently is a flaw here: a proxy and an origin that
 //! disagree about where a field or a line ends disagree about where a request ends.
 
+use bytes::BufMut;
 use memchr::memchr;
 
-use crate::listener::Fault;
+use super::flaw::Flaw;
 
 /// Which bytes a token may hold (RFC 9110 section 5.6.2).
 const TOKEN: [bool; 256] = {
@@ -28,39 +29,48 @@ const TOKEN: [bool; 256] = {
 
 /// One field line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// The name, as sent.
-    pub(super) name: &'a [u8],
+    pub(crate) name: &'a [u8],
     /// The value without the white space around it.
-    pub(super) value: &'a [u8],
+    pub(crate) value: &'a [u8],
     /// Where in the line the value begins.
-    pub(super) at: usize,
+    pub(crate) at: usize,
+}
+
+/// Fields that frame or route a message: naming them in `Connection` would have a hop remove them
+/// (RFC 9110 section 7.6.1), and a trailer must not carry them (section 6.5.1).
+const GUARDED: [&[u8]; 4] = [b"content-length", b"transfer-encoding", b"host", b"connection"];
+
+/// Whether `name` is a field that frames or routes a message.
+pub(crate) fn is_guarded(name: &[u8]) -> bool {
+    GUARDED.iter().any(|guarded| name.eq_ignore_ascii_case(guarded))
 }
 
 /// Whether `text` is a token.
-pub(super) fn is_token(text: &[u8]) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)])
 }
 
 /// The line that starts at `from`, without its CR LF, and where the next one starts. `None` if its
 /// end is not there yet.
-pub(super) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, Fault> {
+pub(crate) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, Flaw> {
     let Some(length) = memchr(b'\n', &bytes[from..]) else { return Ok(None) };
     match bytes[from..from + length].split_last() {
         Some((b'\r', text)) => Ok(Some((text, from + length + 1))),
-        _ => Err(Fault::BareLineFeed),
+        _ => Err(Flaw::BareLineFeed),
     }
 }
 
 /// Takes a field line apart.
-pub(super) fn parse(line: &[u8]) -> Result<Field<'_>, Fault> {
+pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
     let end = line.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(line.len());
     if line.get(end) != Some(&b':') || end == 0 {
-        return Err(name_fault(line, end));
+        return Err(name_flaw(line, end));
     }
     let value = &line[end + 1..];
     if has_control(value) {
-        return Err(value_fault(value));
+        return Err(value_flaw(value));
     }
     let lead = value.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     Ok(Field { name: &line[..end], value: trim(&value[lead..]), at: end + 1 + lead })
@@ -69,12 +79,12 @@ pub(super) fn parse(line: &[u8]) -> Result<Field<'_>, Fault> {
 /// Whether a byte that no field value may hold is among `value`. Looks at every byte without a
 /// branch, so that the compiler can take many at a time.
 #[allow(clippy::needless_bitwise_bool, reason = "a branch per byte would keep the loop from being vectorised")]
-pub(super) fn has_control(value: &[u8]) -> bool {
+pub(crate) fn has_control(value: &[u8]) -> bool {
     value.iter().fold(false, |bad, &b| bad | ((b < 0x20) & (b != b'\t')) | (b == 0x7f))
 }
 
 /// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
-fn trim(mut value: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
@@ -85,24 +95,32 @@ fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 /// The elements of a comma-separated list; empty ones are skipped (RFC 9110 section 5.6.1.2).
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
 }
 
+/// Writes a field line. Names and values are checked by their types: none contains a line end.
+pub(crate) fn write(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
 #[cold]
-fn name_fault(line: &[u8], end: usize) -> Fault {
+fn name_flaw(line: &[u8], end: usize) -> Flaw {
     match line.get(end) {
-        Some(b' ' | b'\t') if end == 0 => Fault::FoldedField,
-        Some(b' ' | b'\t') if trim(&line[end..]).first() == Some(&b':') => Fault::SpaceBeforeColon,
-        Some(b'\r') => Fault::BareCarriageReturn,
-        Some(b) if b.is_ascii_control() => Fault::ControlCharacter,
-        _ => Fault::FieldName,
+        Some(b' ' | b'\t') if end == 0 => Flaw::FoldedField,
+        Some(b' ' | b'\t') if trim(&line[end..]).first() == Some(&b':') => Flaw::SpaceBeforeColon,
+        Some(b'\r') => Flaw::BareCarriageReturn,
+        Some(b) if b.is_ascii_control() => Flaw::ControlCharacter,
+        _ => Flaw::FieldName,
     }
 }
 
 #[cold]
-fn value_fault(value: &[u8]) -> Fault {
-    if value.contains(&b'\r') { Fault::BareCarriageReturn } else { Fault::ControlCharacter }
+fn value_flaw(value: &[u8]) -> Flaw {
+    if value.contains(&b'\r') { Flaw::BareCarriageReturn } else { Flaw::ControlCharacter }
 }
 
 #[cfg(test)]
@@ -115,24 +133,24 @@ mod tests {
         assert_eq!(parse(b"X: \t a b\t "), Ok(Field { name: b"X", value: b"a b", at: 5 }));
         assert_eq!(parse(b"X:"), Ok(Field { name: b"X", value: b"", at: 2 }));
         assert_eq!(parse(b"X: \xc3\xa9"), Ok(Field { name: b"X", value: b"\xc3\xa9", at: 3 }));
-        for (line, fault) in [
-            (&b" folded"[..], Fault::FoldedField),
-            (b"\tfolded", Fault::FoldedField),
-            (b"X : a", Fault::SpaceBeforeColon),
-            (b"X\t: a", Fault::SpaceBeforeColon),
-            (b"X y: a", Fault::FieldName),
-            (b": a", Fault::FieldName),
-            (b"no colon", Fault::FieldName),
-            (b"nothing", Fault::FieldName),
-            (b"X(y): a", Fault::FieldName),
-            (b"X\xc3: a", Fault::FieldName),
-            (b"X\0: a", Fault::ControlCharacter),
-            (b"X\r: a", Fault::BareCarriageReturn),
-            (b"X: a\0", Fault::ControlCharacter),
-            (b"X: \x7f", Fault::ControlCharacter),
-            (b"X: a\rb", Fault::BareCarriageReturn),
+        for (line, flaw) in [
+            (&b" folded"[..], Flaw::FoldedField),
+            (b"\tfolded", Flaw::FoldedField),
+            (b"X : a", Flaw::SpaceBeforeColon),
+            (b"X\t: a", Flaw::SpaceBeforeColon),
+            (b"X y: a", Flaw::FieldName),
+            (b": a", Flaw::FieldName),
+            (b"no colon", Flaw::FieldName),
+            (b"nothing", Flaw::FieldName),
+            (b"X(y): a", Flaw::FieldName),
+            (b"X\xc3: a", Flaw::FieldName),
+            (b"X\0: a", Flaw::ControlCharacter),
+            (b"X\r: a", Flaw::BareCarriageReturn),
+            (b"X: a\0", Flaw::ControlCharacter),
+            (b"X: \x7f", Flaw::ControlCharacter),
+            (b"X: a\rb", Flaw::BareCarriageReturn),
         ] {
-            assert_eq!(parse(line), Err(fault), "{:?}", String::from_utf8_lossy(line));
+            assert_eq!(parse(line), Err(flaw), "{:?}", String::from_utf8_lossy(line));
         }
     }
 
@@ -142,8 +160,8 @@ mod tests {
         assert_eq!(line(b"a\r\nb\r\n", 3), Ok(Some((&b"b"[..], 6))));
         assert_eq!(line(b"a\r\nb\r\n", 6), Ok(None));
         assert_eq!(line(b"a\r", 0), Ok(None));
-        assert_eq!(line(b"a\n", 0), Err(Fault::BareLineFeed));
-        assert_eq!(line(b"\n", 0), Err(Fault::BareLineFeed));
+        assert_eq!(line(b"a\n", 0), Err(Flaw::BareLineFeed));
+        assert_eq!(line(b"\n", 0), Err(Flaw::BareLineFeed));
     }
 
     #[test]
