@@ -6,9 +6,8 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::policy::fields::ByName;
+use crate::wire::field::{self, LINE_END, SEPARATOR};
 
-const SEPARATOR: &[u8] = b": ";
-const LINE_END: &[u8] = b"\r\n";
 /// The longest name, in bytes, and the most fields that a map takes; it panics on more.
 const LONGEST: usize = 65_535;
 const MOST: usize = 24_576;
@@ -40,7 +39,7 @@ impl Fields {
     pub fn to_map(&self) -> HeaderMap {
         let bytes = Bytes::copy_from_slice(&self.lines);
         let mut map = HeaderMap::with_capacity(self.iter().count());
-        for (name, value) in parsed(&bytes) {
+        for (name, value) in field::lines(&bytes) {
             // The very bytes that were valid before.
             let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
@@ -58,7 +57,7 @@ impl Fields {
 
     /// Names, in lower case, and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        parsed(&self.lines)
+        field::lines(&self.lines)
     }
 
     /// Those with a name that `keep` accepts.
@@ -71,9 +70,7 @@ impl Fields {
         let length = |(name, value): (&str, &[u8])| name.len() + SEPARATOR.len() + value.len() + LINE_END.len();
         let mut lines = Vec::with_capacity(fields().map(length).sum());
         for (name, value) in fields() {
-            for part in [name.as_bytes(), SEPARATOR, value, LINE_END] {
-                lines.extend_from_slice(part);
-            }
+            field::write(&mut lines, name, value);
         }
         Self { lines: lines.into() }
     }
@@ -88,18 +85,6 @@ fn is_lower_token(name: &[u8]) -> bool {
 /// A value without control characters (RFC 9110 section 5.5).
 fn is_field_value(value: &[u8]) -> bool {
     value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
-}
-
-/// No name has a colon and no value a CR.
-fn parsed(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-    let mut rest = lines;
-    std::iter::from_fn(move || {
-        let colon = memchr::memchr(b':', rest)?;
-        let (name, value) = (&rest[..colon], &rest[colon + SEPARATOR.len()..]);
-        let end = memchr::memchr(b'\r', value)?;
-        rest = &value[end + LINE_END.len()..];
-        Some((std::str::from_utf8(name).ok()?, &value[..end]))
-    })
 }
 
 impl ByName for Fields {

@@ -65,8 +65,8 @@ impl Fetch {
             let to_the_end = parts.complete() == Some(missing.end);
             let last = missing.end.saturating_sub(1);
             let spec = if to_the_end { RangeSpec::From(missing.start) } else { RangeSpec::FromTo(missing.start, last) };
-            request.headers.insert(RANGE, spec.to_value());
-            request.headers.insert(IF_RANGE, validator);
+            request.fields.set(&RANGE, &spec.to_value());
+            request.fields.set(&IF_RANGE, &validator);
         }
         request
     }

@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::key::Key;
 use crate::l2::Lease;
 use crate::origin::ResponseBody;
+use crate::policy::fields;
 use crate::policy::request::Demand;
 use crate::policy::storability::{self, Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
@@ -26,7 +27,7 @@ use super::Proxy;
 use super::coding;
 use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
-use super::forward::{OriginHead, add_date, strip_connection};
+use super::forward::{OriginHead, add_date};
 use super::inquiry::Inquiry;
 use super::parts::Scope;
 use super::site::Route;
@@ -169,7 +170,7 @@ impl Fetch {
         let asked = clock.now();
         let mut response = self.route.origin.send(request.with_content()).await?;
         let received = clock.now();
-        strip_connection(response.headers_mut());
+        fields::strip_connection(response.headers_mut());
         add_date(response.headers_mut(), clock.wall());
         Ok(Arrived { response, received, delay: received.since(asked) })
     }

@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, DATE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    ACCEPT_ENCODING, CONNECTION, DATE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 
 use crate::entry::Entry;
 use crate::key::Key;
-use crate::origin::{OnInterim, RequestBody};
+use crate::origin::{Fields, OnInterim, Outgoing, RequestBody};
 use crate::policy::{coding, fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
@@ -22,7 +22,7 @@ use super::site::Route;
 use super::visit::Visit;
 
 /// Fields by which one client would shape the response that others get (RFC 9110 sections 13 and 14).
-const CLIENT_CONDITIONS: [HeaderName; 6] =
+static CLIENT_CONDITIONS: [HeaderName; 6] =
     [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 
 /// Fields that frameworks obey and no key contains: a stored response must not depend on them,
@@ -47,7 +47,7 @@ const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 pub(super) struct OriginHead {
     pub(super) method: Method,
     pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
+    pub(super) fields: Fields,
     /// The body, where it is part of the key.
     pub(super) content: Bytes,
     /// Who hears of interim responses.
@@ -57,39 +57,39 @@ pub(super) struct OriginHead {
 impl OriginHead {
     /// The client's own request, passed on.
     pub(super) fn pass(visit: &Visit) -> Self {
-        let upgrade = visit.wants_upgrade().then(|| visit.parts.headers.get(UPGRADE).cloned()).flatten();
-        let mut headers = end_to_end(visit);
+        let mut fields = end_to_end(visit, |_| true);
         if visit.body.is_some() {
-            keep_trailer(&mut headers, visit.parts.headers.get_all(TRAILER).iter().cloned().collect());
+            // RFC 9110 section 7.6.1 does not list it among the fields that an intermediary removes, and no trailer is
+            // sent that it does not announce.
+            visit.parts.headers.get_all(TRAILER).iter().for_each(|names| fields.add(&TRAILER, names));
         }
-        if let Some(protocol) = upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol);
+        if visit.wants_upgrade()
+            && let Some(protocol) = visit.parts.headers.get(UPGRADE)
+        {
+            fields.add(&CONNECTION, &HeaderValue::from_static("upgrade"));
+            fields.add(&UPGRADE, protocol);
         }
         let (method, uri) = (visit.parts.method.clone(), origin_form(&visit.parts));
-        Self { method, uri, headers, content: content(visit), interim: None }
+        Self { method, uri, fields, content: content(visit), interim: None }
     }
 
     /// A GET whose response may be shared, or another method with its body: only what the key contains shapes it. The target is the
     /// key's own, so that the origin can not reflect a parameter that the key leaves out.
     pub(super) fn fetch(visit: &Visit, key: &Key, keyed: &[HeaderName]) -> Self {
-        let mut head = Self::fetch_with_conditions(visit, key, keyed);
-        for name in CLIENT_CONDITIONS {
-            head.headers.remove(name);
-        }
-        head
+        Self::keyed(visit, key, |name| !is_unkeyed(name, keyed) && !CLIENT_CONDITIONS.contains(name))
     }
 
     /// The same with the client's conditions and ranges, where the response is not expected to be
     /// storable: what they shape (304, 412, 416) is not stored, and a 206 only as a part.
     pub(super) fn fetch_with_conditions(visit: &Visit, key: &Key, keyed: &[HeaderName]) -> Self {
-        let mut headers = end_to_end(visit);
-        for name in unkeyed(keyed) {
-            headers.remove(name);
-        }
+        Self::keyed(visit, key, |name| !is_unkeyed(name, keyed))
+    }
+
+    fn keyed(visit: &Visit, key: &Key, keep: impl Fn(&HeaderName) -> bool) -> Self {
+        let fields = end_to_end(visit, keep);
         let uri = key.path_and_query().parse().unwrap_or_else(|_| origin_form(&visit.parts));
         let method = if visit.content.is_some() { visit.parts.method.clone() } else { Method::GET };
-        Self { method, uri, headers, content: content(visit), interim: None }
+        Self { method, uri, fields, content: content(visit), interim: None }
     }
 
     /// Whether the origin can be asked to confirm what is stored. For POST, If-None-Match means that
@@ -101,50 +101,48 @@ impl OriginHead {
     /// Asks for a range and no more, under the client's condition.
     pub(super) fn asking(mut self, asked: Option<&Asked>) -> Self {
         if let Some(asked) = asked {
-            self.headers.insert(RANGE, asked.spec.to_value());
-            self.headers.extend(asked.if_range.clone().map(|condition| (IF_RANGE, condition)));
+            self.fields.set(&RANGE, &asked.spec.to_value());
+            if let Some(condition) = &asked.if_range {
+                self.fields.set(&IF_RANGE, condition);
+            }
         }
         self
     }
 
     /// The origin gave the stored form its entity tag, and does not know those that a route has made of it.
     pub(super) fn for_route(mut self, route: &Route) -> Self {
-        if route.compress().is_some() {
-            coding::restore_tags(&mut self.headers);
+        for name in [IF_MATCH, IF_NONE_MATCH].iter().filter(|_| route.compress().is_some()) {
+            if let Some(restored) = coding::restored_tags(self.fields.all(name)) {
+                self.fields.set(name, &restored);
+            }
         }
         self
     }
 
     /// Asks the origin for a response without coding: one form that all others are made of.
     pub(super) fn uncoded(mut self) -> Self {
-        self.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.fields.set(&ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
         self
     }
 
     /// Asks the origin to confirm `stored` rather than send it again (RFC 9111 section 4.3.1).
     pub(super) fn validating(mut self, stored: &Entry) -> Self {
-        if let Some(conditions) = validation::conditional_fields(&stored.content().fields) {
-            self.headers.extend(conditions);
+        for (name, value) in validation::conditional_fields(&stored.content().fields).iter().flatten() {
+            self.fields.set(name, value);
         }
         self
     }
 
     /// The request with the body that is part of its key, if any.
-    pub(super) fn with_content(mut self) -> Request<RequestBody> {
+    pub(super) fn with_content(mut self) -> Outgoing {
         let content = std::mem::take(&mut self.content);
         self.with_body(if content.is_empty() { RequestBody::Empty } else { RequestBody::Whole(content) })
     }
 
     /// The request with a body.
-    pub(super) fn with_body<B>(self, body: B) -> Request<B> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        if let Some(interim) = self.interim {
-            request.extensions_mut().insert(interim);
-        }
-        request
+    pub(super) fn with_body(self, body: RequestBody) -> Outgoing {
+        let Self { method, uri, fields, interim, .. } = self;
+        Outgoing { method, uri, fields, body, interim, underway: None }
     }
 }
 
@@ -153,14 +151,14 @@ fn content(visit: &Visit) -> Bytes {
     visit.content.as_ref().map(|content| content.bytes().clone()).unwrap_or_default()
 }
 
-/// The fields that no fetch sends on, unless they are part of the key.
-fn unkeyed(keyed: &[HeaderName]) -> impl Iterator<Item = &'static str> {
-    UNKEYED.into_iter().filter(move |name| !keyed.iter().any(|k| k == name))
+/// Whether no fetch sends this field on.
+fn is_unkeyed(name: &HeaderName, keyed: &[HeaderName]) -> bool {
+    UNKEYED.contains(&name.as_str()) && !keyed.contains(name)
 }
 
-/// Whether a request has one of them.
+/// Whether a request has such a field.
 pub(super) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
-    unkeyed(keyed).any(|name| headers.contains_key(name))
+    headers.keys().any(|name| is_unkeyed(name, keyed))
 }
 
 /// RFC 9110 section 6.6.1: a recipient that stores a response without `Date` adds one.
@@ -173,22 +171,6 @@ pub(super) fn add_date(headers: &mut HeaderMap, now: SystemTime) {
     }
 }
 
-/// Removes the fields of the origin's connection from a response, but for `Trailer`.
-pub(super) fn strip_connection(headers: &mut HeaderMap) {
-    let trailer = headers.get_all(TRAILER).iter().cloned().collect();
-    fields::strip_hop_by_hop(headers);
-    keep_trailer(headers, trailer);
-}
-
-/// Puts `Trailer` back. RFC 9110 section 7.6.1 does not list it among the fields that an intermediary
-/// removes, and hyper sends no trailer that it does not announce.
-fn keep_trailer(headers: &mut HeaderMap, announced: Vec<HeaderValue>) {
-    headers.remove(TRAILER);
-    for value in announced {
-        headers.append(TRAILER, value);
-    }
-}
-
 /// Path and query; an absolute target loses its authority (RFC 9112 section 3.2.1).
 fn origin_form(parts: &Parts) -> Uri {
     if parts.uri.authority().is_none() {
@@ -198,39 +180,45 @@ fn origin_form(parts: &Parts) -> Uri {
     path_and_query.parse().unwrap_or_default()
 }
 
-/// The client's fields without those of its connection, with ours about the client.
-fn end_to_end(visit: &Visit) -> HeaderMap {
-    let mut headers = visit.parts.headers.clone();
-    fields::strip_hop_by_hop(&mut headers);
-    // The listener has answered `100 Continue` already.
-    headers.remove(EXPECT);
+/// The client's fields without those of its connection and those that are not to be kept, with ours about the client.
+fn end_to_end(visit: &Visit, keep: impl Fn(&HeaderName) -> bool) -> Fields {
+    let client = &visit.parts.headers;
+    let hops = fields::HopByHop::of(client);
+    let traced = TraceContext::of(client).is_some();
+    let mut fields = Fields::new();
+    for (name, value) in client {
+        let passes = match name.as_str() {
+            // Written below.
+            "x-forwarded-for" | "forwarded" | "x-request-id" => false,
+            "x-forwarded-proto" | "x-forwarded-host" => visit.trusted,
+            "traceparent" | "tracestate" => traced,
+            _ => true,
+        };
+        if passes && !hops.contains(name) && keep(name) {
+            fields.add(name, value);
+        }
+    }
     if let (true, Ok(host)) = (visit.parts.uri.authority().is_some(), HeaderValue::from_str(visit.host())) {
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
-        headers.insert(HOST, host);
+        fields.add(&HOST, &host);
     }
-    describe_client(&mut headers, visit);
-    TraceContext::keep_valid(&mut headers);
-    headers.insert(X_REQUEST_ID, visit.request_id().to_header_value());
-    headers.append(VIA, OUR_VIA);
-    headers
+    describe_client(&mut fields, visit);
+    visit.request_id().with_text(|id| fields.add_text(&X_REQUEST_ID, &[id]));
+    fields.add(&VIA, &OUR_VIA);
+    fields
 }
 
 /// Tells the origin who the client is: appended to what a trusted proxy says, else in place of it.
-fn describe_client(headers: &mut HeaderMap, visit: &Visit) {
-    let peer = canonical(visit.peer);
-    let host = visit.host();
-    if !visit.trusted {
-        for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
-            headers.remove(name);
-        }
-    }
-    let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
-    let element = format!("for={node};host=\"{host}\";proto={}", visit.scheme());
-    append_to_list(headers, &X_FORWARDED_FOR, &peer.to_string());
-    append_to_list(headers, &FORWARDED, &element);
-    for (name, value) in [(X_FORWARDED_PROTO, visit.scheme()), (X_FORWARDED_HOST, host)] {
-        if let (false, Ok(value)) = (headers.contains_key(&name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
+fn describe_client(fields: &mut Fields, visit: &Visit) {
+    let (peer, host, scheme) = (canonical(visit.peer), visit.host(), visit.scheme());
+    let (open, close) = if peer.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+    let peer = text(peer);
+    fields.add_text(&X_FORWARDED_FOR, &[&earlier(visit, &X_FORWARDED_FOR), &peer]);
+    let earlier = earlier(visit, &FORWARDED);
+    fields.add_text(&FORWARDED, &[&earlier, "for=", open, &peer, close, ";host=\"", host, "\";proto=", scheme]);
+    for (name, value) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, host)] {
+        if !visit.trusted || !visit.parts.headers.contains_key(&name) {
+            fields.add_text(&name, &[value]);
         }
     }
 }
@@ -240,10 +228,26 @@ fn canonical(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }
 
-fn append_to_list(headers: &mut HeaderMap, name: &HeaderName, member: &str) {
-    let earlier: Vec<&str> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
-    let joined = if earlier.is_empty() { member.to_owned() } else { format!("{}, {member}", earlier.join(", ")) };
-    if let Ok(value) = HeaderValue::try_from(joined) {
-        headers.insert(name.clone(), value);
+/// An address, without the machinery of formatting for those that are most frequent.
+fn text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { "." });
+        text.push_str(itoa::Buffer::new().format(octet));
     }
+    text
+}
+
+/// The members of a list that a trusted proxy has begun, as what stands before ours.
+fn earlier(visit: &Visit, name: &HeaderName) -> String {
+    let mut list = String::new();
+    if !visit.trusted {
+        return list;
+    }
+    for value in visit.parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+        list.push_str(value);
+        list.push_str(", ");
+    }
+    list
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use crate::listener::Offer;
-use crate::origin::{RequestBody, ResponseBody, Tunnel};
-use crate::policy::invalidation;
+use crate::origin::{Outgoing, ResponseBody, Tunnel};
+use crate::policy::{fields, invalidation};
 use crate::reason::{OriginFault, Outcome, Reason};
 
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
 use super::coding;
-use super::forward::{OriginHead, strip_connection};
+use super::forward::OriginHead;
 use super::interim::Audience;
 use super::posted::{Fill, Posted};
 use super::respond;
@@ -63,7 +63,7 @@ impl Proxy {
 }
 
 /// The client's own request for the origin, and what the client does wrong in its body.
-fn outgoing(visit: &mut Visit, route: &Arc<Route>) -> (Request<RequestBody>, UploadFault) {
+fn outgoing(visit: &mut Visit, route: &Arc<Route>) -> (Outgoing, UploadFault) {
     let head = OriginHead::pass(visit).for_route(route).telling(visit, Audience::Sole);
     let (body, upload) = upload::watch(visit.body.take());
     let request = if visit.content.is_some() { head.with_content() } else { head.with_body(body) };
@@ -96,13 +96,10 @@ fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, mut response:
 }
 
 /// One exchange with the origin, for one client.
-pub(super) async fn exchange(
-    route: &Route,
-    request: Request<RequestBody>,
-) -> Result<Response<ResponseBody>, OriginFault> {
+pub(super) async fn exchange(route: &Route, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
     let mut response = route.origin.send(request).await?;
     let protocol = response.headers().get(UPGRADE).cloned();
-    strip_connection(response.headers_mut());
+    fields::strip_connection(response.headers_mut());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), protocol) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);

@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use http::{Request, Response};
+use http::Response;
 use tokio::runtime::Handle;
 
-use crate::origin::{RequestBody, ResponseBody, Underway};
+use crate::origin::{Outgoing, ResponseBody, Underway};
 use crate::policy::invalidation;
 use crate::reason::OriginFault;
 
@@ -29,14 +29,9 @@ pub(super) struct Vigil<'a> {
 }
 
 impl<'a> Vigil<'a> {
-    pub(super) fn new(
-        proxy: &'a Arc<Proxy>,
-        written: &'a Written,
-        route: &Arc<Route>,
-        mut request: Request<RequestBody>,
-    ) -> Self {
+    pub(super) fn new(proxy: &'a Arc<Proxy>, written: &'a Written, route: &Arc<Route>, mut request: Outgoing) -> Self {
         let (underway, route) = (Underway::default(), Arc::clone(route));
-        request.extensions_mut().insert(underway.clone());
+        request.underway = Some(underway.clone());
         let exchange = async move { exchange(&route, request).await }.boxed();
         Self { proxy, written, underway, exchange: Some(exchange) }
     }

@@ -32,8 +32,9 @@ pub struct ResponseBody {
     download: Download,
     /// `None` once the body ended or failed.
     lease: Option<Lease>,
-    trailers: Option<HeaderMap>,
-    tunnel: Option<Tunnel>,
+    // Boxed, because most have neither, and a response is moved about.
+    trailers: Option<Box<HeaderMap>>,
+    tunnel: Option<Box<Tunnel>>,
     between_bytes: Duration,
     /// When the gap under way becomes too long.
     gap: Option<Instant>,
@@ -85,7 +86,7 @@ impl ResponseBody {
     pub(super) fn switched(tunnel: Tunnel, metrics: Arc<OriginMetrics>) -> Self {
         let (download, between_bytes) = (Download::none(), Duration::ZERO);
         let (lease, trailers, gap, total) = (None, None, None, None);
-        Self { download, lease, trailers, tunnel: Some(tunnel), between_bytes, gap, total, metrics }
+        Self { download, lease, trailers, tunnel: Some(Box::new(tunnel)), between_bytes, gap, total, metrics }
     }
 
     /// Lifts `total_timeout`: for event streams, which are meant to last.
@@ -95,7 +96,7 @@ impl ResponseBody {
 
     /// The connection, if the response is a 101. It holds the turn, and is closed if nobody takes it.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.tunnel.take()
+        self.tunnel.take().map(|tunnel| *tunnel)
     }
 
     fn end_if_complete(&mut self) {
@@ -125,7 +126,8 @@ impl ResponseBody {
             lease.upload = None;
             sent?;
         }
-        if self.total.is_some_and(|total| total <= Instant::now()) {
+        // What has come already is not late.
+        if lease.link.kept().is_empty() && self.total.is_some_and(|total| total <= Instant::now()) {
             return Poll::Ready(Err(OriginFault::TotalTimeout));
         }
         if let Poll::Ready(piece) = self.download.poll(cx, &mut lease.link) {
@@ -152,12 +154,12 @@ impl Body for ResponseBody {
             }
             Ok(Piece::Last(data, trailers)) => {
                 this.end();
-                this.trailers = trailers;
+                this.trailers = trailers.map(Box::new);
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             Ok(Piece::End(trailers)) => {
                 this.end();
-                trailers.or_else(|| this.trailers.take())
+                trailers.or_else(|| this.trailers.take().map(|trailers| *trailers))
             }
             Err(fault) => return Poll::Ready(Some(Err(this.fail(fault)))),
         };

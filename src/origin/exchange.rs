@@ -18,7 +18,12 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// When `limit` will have passed.
 pub(super) fn after(limit: Duration) -> Instant {
-    Instant::now() + limit.min(LONGEST)
+    behind(Instant::now(), limit)
+}
+
+/// The same, counted from `moment`.
+pub(super) fn behind(moment: Instant, limit: Duration) -> Instant {
+    moment + limit.min(LONGEST)
 }
 
 /// A request that got no response head.
@@ -33,6 +38,8 @@ pub(super) struct Lost {
 /// How long an exchange may wait for its head.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
+    /// When it begins.
+    pub(super) began: Instant,
     /// After the last movement of the request.
     pub(super) first_byte: Duration,
     /// For the exchange as a whole.
@@ -76,10 +83,7 @@ impl<'a> Exchange<'a> {
         if let Poll::Ready(head) = self.poll_answer(cx) {
             return Poll::Ready(head);
         }
-        if self.upload.has_moved() {
-            self.deadline = None;
-        }
-        let deadline = *self.deadline.get_or_insert_with(|| after(self.patience.first_byte));
+        let deadline = self.deadline();
         let total = self.patience.total.filter(|total| *total < deadline);
         ready!(self.link.poll_overdue(cx, total.unwrap_or(deadline)));
         Poll::Ready(Err(match total {
@@ -88,6 +92,19 @@ impl<'a> Exchange<'a> {
             None if self.upload.is_starved() => OriginFault::RequestBody,
             None => OriginFault::FirstByteTimeout,
         }))
+    }
+
+    /// When the head must have come at the latest.
+    fn deadline(&mut self) -> Instant {
+        let limit = self.patience.first_byte;
+        let moved = self.upload.has_moved();
+        let deadline = match self.deadline {
+            // A moment ago.
+            None => behind(self.patience.began, limit),
+            Some(_) if moved => after(limit),
+            Some(deadline) => deadline,
+        };
+        *self.deadline.insert(deadline)
     }
 
     /// Reads heads until one is the answer.

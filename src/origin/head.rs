@@ -16,6 +16,8 @@ use crate::wire::field;
 const MOST_BYTES: usize = 400 * 1024;
 /// Fields of a response head.
 const MOST_FIELDS: usize = 100;
+/// Room for the fields that are added before a client gets them, so that the map need not grow for them.
+const ADDED: usize = 4;
 /// Up to this length a head is read anew with whatever comes, so that what is not HTTP is found out at once.
 const SHORT: usize = 256;
 
@@ -42,10 +44,11 @@ pub(super) struct Head {
 #[derive(Debug, Default)]
 struct Seen {
     http10: bool,
-    length: Option<HeaderValue>,
-    coding: Option<HeaderValue>,
-    /// Whether one of the two stands there twice.
-    repeated: bool,
+    /// `Content-Length`; a fault only where its number is needed.
+    length: Option<Result<u64, OriginFault>>,
+    chunked: bool,
+    /// Whether two parsers could read the framing differently.
+    ambiguous: bool,
     closes: bool,
     keeps: bool,
 }
@@ -88,12 +91,12 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
     let mut seen = Seen { http10: found.version == Some(0), ..Seen::default() };
     // All values share one copy.
     let text = Bytes::copy_from_slice(&bytes[..length]);
-    let mut headers = HeaderMap::with_capacity(found.headers.len());
+    let mut headers = HeaderMap::with_capacity(found.headers.len() + ADDED);
     for Header { name, value } in &*found.headers {
         let at = value.as_ptr().addr() - bytes.as_ptr().addr();
+        seen.note(name.as_bytes(), value);
         let value = HeaderValue::from_maybe_shared(text.slice(at..at + value.len()));
         let value = value.map_err(|_| OriginFault::Protocol)?;
-        seen.note(name.as_bytes(), &value);
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| OriginFault::Protocol)?;
         headers.try_append(name, value).map_err(|_| OriginFault::Protocol)?;
     }
@@ -105,20 +108,23 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
 }
 
 impl Seen {
-    fn note(&mut self, name: &[u8], value: &HeaderValue) {
+    fn note(&mut self, name: &[u8], value: &[u8]) {
         // Names are told apart by length first: almost every field is none of these.
         match name.len() {
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                for option in field::list(value.as_bytes()) {
+                for option in field::list(value) {
                     self.closes |= option.eq_ignore_ascii_case(b"close");
                     self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                self.repeated |= self.length.replace(value.clone()).is_some();
+                self.ambiguous |= self.length.is_some() || !value.iter().all(u8::is_ascii_digit);
+                let number = str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                self.length = Some(number.ok_or(OriginFault::Protocol));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                self.repeated |= self.coding.replace(value.clone()).is_some();
+                self.ambiguous |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
+                self.chunked = true;
             }
             _ => {}
         }
@@ -141,30 +147,21 @@ impl Head {
     /// How the body of this answer ends. Refuses what two parsers could read differently (RFC 9112 section
     /// 6.3), and a change of protocol that nobody asked for.
     pub(super) fn judge(&self, asked: Asked) -> Result<Framing, OriginFault> {
-        let Seen { length, coding, repeated, http10, .. } = &self.seen;
-        let sound = match (coding, length) {
-            (Some(_), Some(_)) => false,
-            (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-            (None, Some(length)) => length.as_bytes().iter().all(u8::is_ascii_digit),
-            (None, None) => true,
-        };
+        let Seen { http10, length, chunked, ambiguous, .. } = self.seen;
         let status = self.response.status();
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        if *repeated || !sound || (switches && !asked.upgrade) {
+        if ambiguous || (chunked && length.is_some()) || (switches && !asked.upgrade) {
             return Err(OriginFault::Protocol);
         }
         if asked.head || switches || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             return Ok(Framing::Length(0));
         }
-        match (coding, length) {
+        match length {
             // HTTP/1.0 knows no such thing (RFC 9112 section 6.1).
-            (Some(_), _) if *http10 => Err(OriginFault::Protocol),
-            (Some(_), _) => Ok(Framing::Chunked),
-            (None, Some(length)) => {
-                let number = length.to_str().ok().and_then(|length| length.parse().ok());
-                number.map(Framing::Length).ok_or(OriginFault::Protocol)
-            }
-            (None, None) => Ok(Framing::ToClose),
+            None if chunked && http10 => Err(OriginFault::Protocol),
+            None if chunked => Ok(Framing::Chunked),
+            None => Ok(Framing::ToClose),
+            Some(number) => number.map(Framing::Length),
         }
     }
 }

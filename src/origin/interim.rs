@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Response, StatusCode};
 
-/// What a caller does with each interim response to its request: put it into the request's
-/// extensions, and [`Origin::send`](super::Origin::send) calls it with status and fields.
+/// What a caller does with each interim response to its request: [`Origin::send`](super::Origin::send) calls it
+/// with status and fields.
 ///
 /// It runs in the task of the request, before the response head is known, so it must not wait. It sees every
 /// 1xx but 101, which is final (RFC 9110 section 15.2.2). An interim response that is not HTTP or too large

@@ -6,7 +6,7 @@
 //! | `queue` | whose turn it is |
 //! | `pool`, `connector`, `link` | connections: which, how, and one of them |
 //! | `exchange` | one exchange on one connection, up to the head |
-//! | `request`, `upload` | what is written: the head, and the body as it comes |
+//! | `fields`, `request`, `upload` | what is written: the head, and the body as it comes |
 //! | `head`, `download`, `body` | what is read: the head, the bytes behind it, and the body as others see it |
 //! | `interim` | what the origin says before its response |
 //! | `underway` | whether a request has left |
@@ -17,6 +17,7 @@ mod connector;
 mod download;
 mod exchange;
 mod fault;
+mod fields;
 mod head;
 mod interim;
 mod link;
@@ -28,18 +29,20 @@ mod upload;
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 pub use self::body::ResponseBody;
+pub use self::fields::Fields;
 pub use self::interim::OnInterim;
+pub use self::request::Outgoing;
 pub use self::underway::Underway;
 pub use self::upload::{RequestBody, UploadError};
 pub use crate::wire::Tunnel;
 
 use self::body::Lease;
 use self::download::Download;
-use self::exchange::{Exchange, Patience, after};
+use self::exchange::{Exchange, Patience, behind};
 use self::head::Head;
 use self::link::Link;
 use self::pool::Pool;
@@ -81,13 +84,11 @@ impl Origin {
 
     /// Sends one request and resolves at the response head. Must run on a tokio runtime.
     ///
-    /// The caller has removed hop-by-hop fields (and put back `Connection` and `Upgrade` for an
-    /// upgrade). `Host` and the framing fields are set here, and of the URI only path and query
-    /// count. Of the request's extensions [`OnInterim`] and [`Underway`] are obeyed and the others are
-    /// dropped. The connection behind a 101 is [`ResponseBody::take_tunnel`].
+    /// The caller has left out hop-by-hop fields, but for `Connection` and `Upgrade` of an upgrade. The
+    /// connection behind a 101 is [`ResponseBody::take_tunnel`].
     ///
     /// Each failure is counted once under the fault returned, here or by the [`ResponseBody`].
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
+    pub async fn send(&self, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
         let answer = self.journey(request).await;
         if let Err(fault) = answer {
             self.metrics.errors[fault as usize].inc();
@@ -96,18 +97,26 @@ impl Origin {
     }
 
     /// Queue, connection, head, body.
-    async fn journey(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
+    async fn journey(&self, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
         let turn = self.queue.enter().await?;
         self.metrics.requests.inc();
         let began = self.clock.now();
-        let total = self.config.total_timeout.map(after);
-        let (parts, body) = request.into_parts();
-        let asked = Asked::by(&parts);
-        let framing = Framing::of(&body, &parts.headers);
-        let mut upload = Upload::new(request::head(&parts, &self.host, &framing), body, framing);
-        let (underway, interim) = (parts.extensions.get::<Underway>(), parts.extensions.get::<OnInterim>());
-        let (link, head) = self.exchange(&mut upload, asked, (underway, interim), total).await?;
-        let body = Framed { framing: head.judge(asked)?, upload, total };
+        let started = Instant::now();
+        let total = self.config.total_timeout.map(|limit| behind(started, limit));
+        let patience = Patience { began: started, first_byte: self.config.first_byte_timeout, total };
+        let (asked, framing) = (Asked::by(&request), Framing::of(&request));
+        let head = request::head(&request, &self.host, &framing);
+        let Outgoing { body, interim, underway, .. } = request;
+        let mut upload = Upload::new(head, body, framing);
+        let told = (underway.as_ref(), interim.as_ref());
+        let idle = self.pool.idle(began);
+        let (link, head) = self.exchange(idle, &mut upload, asked, told, patience).await?;
+        let framing = head.judge(asked)?;
+        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS && !upload.is_done() {
+            // The rest of the request would be taken for the other protocol (RFC 9110 section 7.8).
+            return Err(OriginFault::Protocol);
+        }
+        let body = Framed { framing, upload, total };
         self.metrics.latency.observe(self.clock.now().since(began).as_secs_f64());
         Ok(self.respond(head, body, link, turn))
     }
@@ -115,16 +124,15 @@ impl Origin {
     /// One exchange up to the response head, and a second one where that is allowed.
     async fn exchange(
         &self,
+        idle: Option<Link>,
         upload: &mut Upload,
         asked: Asked,
         (underway, interim): (Option<&Underway>, Option<&OnInterim>),
-        total: Option<Instant>,
+        mut patience: Patience,
     ) -> Result<(Link, Head), OriginFault> {
-        let patience = Patience { first_byte: self.config.first_byte_timeout, total };
-        let mut link = match self.pool.idle() {
+        let mut link = match idle {
             Some(link) => link,
-            // Boxed, so that the usual exchange carries no connector about.
-            None => Box::pin(self.pool.fresh(total)).await?,
+            None => self.fresh(&mut patience).await?,
         };
         if let Some(underway) = underway {
             underway.set();
@@ -138,9 +146,17 @@ impl Origin {
             return Err(lost.fault);
         }
         self.metrics.retries.inc();
-        let mut link = Box::pin(self.pool.fresh(total)).await?;
+        let mut link = self.fresh(&mut patience).await?;
         let head = Exchange::new(&mut link, upload, interim, patience).head().await.map_err(|lost| lost.fault)?;
         Ok((link, head))
+    }
+
+    /// A fresh connection; the exchange on it begins now.
+    async fn fresh(&self, patience: &mut Patience) -> Result<Link, OriginFault> {
+        // Boxed, so that the usual exchange carries no connector about.
+        let link = Box::pin(self.pool.fresh(patience.total)).await;
+        patience.began = Instant::now();
+        link
     }
 
     fn respond(&self, head: Head, body: Framed, link: Link, turn: Turn) -> Response<ResponseBody> {

@@ -61,9 +61,9 @@ impl Pool {
         }
     }
 
-    /// An idle connection, if there is one that is of use. The caller holds a turn.
-    pub(super) fn idle(&self) -> Option<Link> {
-        while let Some(mut link) = self.pop() {
+    /// An idle connection, if there is one that is of use `now`. The caller holds a turn.
+    pub(super) fn idle(&self, now: Moment) -> Option<Link> {
+        while let Some(mut link) = self.pop(now) {
             if link.resume() {
                 return Some(link);
             }
@@ -103,8 +103,7 @@ impl Pool {
     }
 
     /// The connection used last, because it is the least likely to have been closed meanwhile.
-    fn pop(&self) -> Option<Link> {
-        let now = self.clock.now();
+    fn pop(&self, now: Moment) -> Option<Link> {
         let (since, link) = self.idle.lock().links.pop_back()?;
         if now.since(since) < self.idle_timeout {
             return Some(link);

@@ -1,19 +1,34 @@
 //! The head of a request as it is written to the origin.
 
-use bytes::{BufMut, Bytes};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
+use bytes::BufMut;
+use http::header::{HeaderName, HeaderValue};
 use http::uri::Authority;
-use http::{HeaderMap, Method};
+use http::{Method, Uri};
 use http_body::Body;
 
+use super::fields::Fields;
+use super::interim::OnInterim;
+use super::underway::Underway;
 use super::upload::RequestBody;
 use crate::config::OriginConfig;
 use crate::wire::field;
-use crate::wire::trailers;
 
-/// What a head of usual size takes.
-const USUAL: usize = 512;
+/// A request to an origin.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// The target, of which path and query count.
+    pub uri: Uri,
+    /// The fields.
+    pub fields: Fields,
+    /// The body.
+    pub body: RequestBody,
+    /// Who hears of interim responses.
+    pub interim: Option<OnInterim>,
+    /// Who is told that the request has left.
+    pub underway: Option<Underway>,
+}
 
 /// The `Host` field for requests to one origin.
 pub(super) struct Host {
@@ -30,8 +45,8 @@ impl Host {
         Self { fixed: config.host_header.as_ref().and_then(value), default: value(&config.authority) }
     }
 
-    fn of<'a>(&'a self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
-        self.fixed.as_ref().or_else(|| headers.get(HOST)).or(self.default.as_ref())
+    fn of<'a>(&'a self, fields: &'a Fields) -> Option<&'a HeaderValue> {
+        self.fixed.as_ref().or(fields.host.as_ref()).or(self.default.as_ref())
     }
 }
 
@@ -47,10 +62,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn by(request: &Parts) -> Self {
+    pub(super) fn by(request: &Outgoing) -> Self {
         Self {
             head: request.method == Method::HEAD,
-            upgrade: request.headers.contains_key(UPGRADE),
+            upgrade: request.fields.upgrade,
             idempotent: is_idempotent(&request.method),
         }
     }
@@ -74,35 +89,32 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    pub(super) fn of(body: &RequestBody, headers: &HeaderMap) -> Self {
-        if body.is_end_stream() {
+    pub(super) fn of(request: &Outgoing) -> Self {
+        if request.body.is_end_stream() {
             return Self::None;
         }
-        body.size_hint().exact().map_or_else(|| Self::Chunked(trailers::named(headers)), Self::Length)
+        let length = request.body.size_hint().exact();
+        length.map_or_else(|| Self::Chunked(request.fields.trailers.clone()), Self::Length)
     }
 }
 
 /// The head: target in origin form, HTTP/1.1.
-pub(super) fn head(request: &Parts, host: &Host, framing: &Framing) -> Bytes {
-    let mut out = Vec::with_capacity(USUAL);
+pub(super) fn head(request: &Outgoing, host: &Host, framing: &Framing) -> Vec<u8> {
+    let (path, query) = (request.uri.path(), request.uri.query());
+    let usual = 128 + path.len() + query.map_or(0, str::len);
+    let mut out = Vec::with_capacity(usual + request.fields.lines.len());
     out.put_slice(request.method.as_str().as_bytes());
     out.put_u8(b' ');
-    out.put_slice(request.uri.path().as_bytes());
-    if let Some(query) = request.uri.query() {
+    out.put_slice(path.as_bytes());
+    if let Some(query) = query {
         out.put_u8(b'?');
         out.put_slice(query.as_bytes());
     }
     out.put_slice(b" HTTP/1.1\r\n");
-    if let Some(host) = host.of(&request.headers) {
+    if let Some(host) = host.of(&request.fields) {
         field::write(&mut out, "host", host.as_bytes());
     }
-    for (name, value) in &request.headers {
-        // The listener answers the expectation when the body is first read (RFC 9110 section 10.1.1), so the
-        // origin need not.
-        if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name) {
-            field::write(&mut out, name.as_str(), value.as_bytes());
-        }
-    }
+    out.put_slice(&request.fields.lines);
     match framing {
         Framing::Length(length) => {
             field::write(&mut out, "content-length", itoa::Buffer::new().format(*length).as_bytes());
@@ -115,5 +127,5 @@ pub(super) fn head(request: &Parts, host: &Host, framing: &Framing) -> Bytes {
         Framing::None => {}
     }
     out.put_slice(b"\r\n");
-    out.into()
+    out
 }

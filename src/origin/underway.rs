@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Put into a request's extensions, this tells whether the request was given to a connection: from
+/// Given along with a request, this tells whether the request was given to a connection: from
 /// then on the origin may act on it, whatever becomes of [`Origin::send`](super::Origin::send).
 #[derive(Clone, Debug, Default)]
 pub struct Underway(Arc<AtomicBool>);

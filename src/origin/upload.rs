@@ -71,11 +71,14 @@ impl std::fmt::Debug for RequestBody {
     }
 }
 
-/// A head or the size of a chunk, data, and what ends them.
-const PIECES: usize = 4;
+/// The size of a chunk, data, and what ends them.
+const PIECES: usize = 3;
 
 /// A request on its way.
 pub(super) struct Upload {
+    head: Vec<u8>,
+    /// How much of the head is written.
+    head_at: usize,
     /// What is written next; what is written of it is gone.
     pieces: [Bytes; PIECES],
     /// What comes behind that; `None` once there is nothing left.
@@ -86,8 +89,8 @@ pub(super) struct Upload {
     sent: bool,
     /// Whether something went on since this was last asked.
     moved: bool,
-    /// Head and body from their start, if it could be sent once more.
-    spare: Option<[Bytes; 2]>,
+    /// The body from its start, if it could be sent once more.
+    spare: Option<Bytes>,
 }
 
 /// Where it stands.
@@ -103,24 +106,29 @@ enum Stage {
 
 impl Upload {
     /// A request with this head, whose body is framed like this.
-    pub(super) fn new(head: Bytes, body: RequestBody, framing: Framing) -> Self {
+    pub(super) fn new(head: Vec<u8>, body: RequestBody, framing: Framing) -> Self {
         let (spare, data, rest) = match body {
-            body if body.is_end_stream() => (Some([head.clone(), Bytes::new()]), Bytes::new(), None),
-            RequestBody::Whole(bytes) => (Some([head.clone(), bytes.clone()]), bytes, None),
+            body if body.is_end_stream() => (Some(Bytes::new()), Bytes::new(), None),
+            RequestBody::Whole(bytes) => (Some(bytes.clone()), bytes, None),
             body => (None, Bytes::new(), Some(body)),
         };
-        let pieces = [head, Bytes::new(), data, Bytes::new()];
-        Self { pieces, rest, framing, stage: Stage::Offered, sent: false, moved: false, spare }
+        let pieces = [Bytes::new(), data, Bytes::new()];
+        Self { head, head_at: 0, pieces, rest, framing, stage: Stage::Offered, sent: false, moved: false, spare }
+    }
+
+    /// Whether there is something to write.
+    fn has_pieces(&self) -> bool {
+        self.head_at < self.head.len() || self.pieces.iter().any(|piece| !piece.is_empty())
     }
 
     /// Whether the last byte was taken. A connection with a request under way cannot be reused.
     pub(super) fn is_done(&self) -> bool {
-        self.rest.is_none() && self.pieces.iter().all(Bytes::is_empty)
+        self.rest.is_none() && !self.has_pieces()
     }
 
     /// Whether everything waits for the client's next byte.
     pub(super) fn is_starved(&self) -> bool {
-        self.stage == Stage::Starved && self.pieces.iter().all(Bytes::is_empty)
+        self.stage == Stage::Starved && !self.has_pieces()
     }
 
     /// Whether the origin has refused it from the first byte on, so that nothing it says can be an answer.
@@ -138,22 +146,23 @@ impl Upload {
     pub(super) fn rewind(&mut self, idempotent: bool) -> bool {
         self.stage = Stage::Offered;
         if self.sent {
-            let Some([head, body]) = self.spare.take().filter(|_| idempotent) else { return false };
-            (self.pieces, self.sent) = ([head, Bytes::new(), body, Bytes::new()], false);
+            let Some(body) = self.spare.take().filter(|_| idempotent) else { return false };
+            self.pieces = [Bytes::new(), body, Bytes::new()];
+            (self.head_at, self.sent) = (0, false);
         }
         true
     }
 
     /// Writes on: ready once all is written, or when the client's side broke off.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<Result<(), OriginFault>> {
-        if !self.sent && self.pieces[2].is_empty() && self.stage == Stage::Offered {
+        if !self.sent && self.pieces[1].is_empty() && self.stage == Stage::Offered {
             // What is at hand of the body leaves with the head.
             if let Poll::Ready(Err(fault)) = self.poll_next(cx) {
                 return Poll::Ready(Err(fault));
             }
         }
         while self.stage != Stage::Refused {
-            if self.pieces.iter().any(|piece| !piece.is_empty()) {
+            if self.has_pieces() {
                 ready!(self.poll_write(cx, link));
             } else if self.rest.is_none() {
                 return Poll::Ready(Ok(()));
@@ -165,9 +174,10 @@ impl Upload {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<()> {
-        let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut slices = [IoSlice::new(&[]); 1 + PIECES];
         let mut count = 0;
-        for piece in self.pieces.iter().filter(|piece| !piece.is_empty()) {
+        let pieces = [&self.head[self.head_at..]].into_iter().chain(self.pieces.iter().map(|piece| &piece[..]));
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
             slices[count] = IoSlice::new(piece);
             count += 1;
         }
@@ -175,6 +185,9 @@ impl Upload {
             Ok(0) | Err(_) => self.stage = Stage::Refused,
             Ok(mut written) => {
                 (self.sent, self.moved) = (true, true);
+                let part = written.min(self.head.len() - self.head_at);
+                self.head_at += part;
+                written -= part;
                 for piece in &mut self.pieces {
                     let part = written.min(piece.len());
                     piece.advance(part);
@@ -211,7 +224,7 @@ impl Upload {
                 data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= data.len() as u64;
                 let whole = *left == 0;
-                self.pieces[2] = data;
+                self.pieces[1] = data;
                 self.rest = self.rest.take().filter(|_| !whole);
                 (whole || !last).then_some(())
             }
@@ -225,7 +238,7 @@ impl Upload {
             Framing::Chunked(_) => {
                 let end: &[u8] = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
                 let size = chunk_size(data.len());
-                [self.pieces[1], self.pieces[2], self.pieces[3]] = [size, data, Bytes::from_static(end)];
+                self.pieces = [size, data, Bytes::from_static(end)];
                 self.rest = self.rest.take().filter(|_| !last);
                 Some(())
             }
@@ -238,7 +251,7 @@ impl Upload {
         self.rest = None;
         match &self.framing {
             Framing::Length(left) if *left > 0 => return None,
-            Framing::Chunked(named) => self.pieces[3] = last_chunk(named, trailers),
+            Framing::Chunked(named) => self.pieces[2] = last_chunk(named, trailers),
             Framing::Length(_) | Framing::None => {}
         }
         Some(())

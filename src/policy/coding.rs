@@ -11,7 +11,7 @@ use http::header::{
 };
 
 pub use accepted::Accepted;
-pub use tags::{coded_tag, held, restore_tags};
+pub use tags::{coded_tag, held, restored_tags};
 
 use super::fields::ByName;
 use super::vary::Vary;

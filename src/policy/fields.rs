@@ -13,13 +13,15 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
-/// RFC 9110 section 7.6.1: for one connection, named in `Connection` or not.
-const HOP_BY_HOP: [HeaderName; 7] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+/// RFC 9110 section 7.6.1: for one connection, named in `Connection` or not. Statics, since a constant would be made anew
+/// wherever it is looked at.
+static HOP_BY_HOP: [HeaderName; 7] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, TRAILER];
 
 /// Fields that naming them in `Connection` does not remove: they say who the client is, what it
 /// may do and how the message is to be understood, so removing them on a client's word would let
 /// it change what the origin sees of others (section 7.6.1 forbids to list such fields).
-const END_TO_END: [HeaderName; 12] = [
+static END_TO_END: [HeaderName; 12] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_LENGTH,
@@ -35,7 +37,7 @@ const END_TO_END: [HeaderName; 12] = [
 ];
 
 /// RFC 9111 section 3.1: for the proxy that they were addressed to.
-const FOR_A_PROXY: [HeaderName; 3] = [PROXY_AUTHENTICATE, PROXY_AUTHENTICATION_INFO, PROXY_AUTHORIZATION];
+static FOR_A_PROXY: [HeaderName; 3] = [PROXY_AUTHENTICATE, PROXY_AUTHENTICATION_INFO, PROXY_AUTHORIZATION];
 
 /// What can be asked for a field by its name: a map, or the lines that are stored of a response.
 pub trait ByName {
@@ -59,14 +61,39 @@ impl ByName for HeaderMap {
     }
 }
 
+/// The fields of the connection that a message came by.
+pub struct HopByHop(Vec<HeaderName>);
+
+impl HopByHop {
+    /// Those of a message with these fields.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(if headers.contains_key(CONNECTION) { connection_options(headers) } else { Vec::new() })
+    }
+
+    /// Whether a field is one of them.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        is_hop_by_hop(name) || self.0.contains(name)
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // Told apart by length first: almost every field is none of these.
+    matches!(name.as_str().len(), 2 | 7 | 10 | 16 | 17) && HOP_BY_HOP.contains(name)
+}
+
 /// Removes the fields of the connection that a message came by.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in connection_options(headers) {
-            headers.remove(name);
-        }
+    strip_connection(headers);
+    headers.remove(TRAILER);
+}
+
+/// The same, but for `Trailer`: RFC 9110 section 7.6.1 does not list it among those that an intermediary removes.
+pub fn strip_connection(headers: &mut HeaderMap) {
+    // Most responses have none of them, which one look at all names tells.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
     }
-    for name in HOP_BY_HOP {
+    for name in HopByHop::of(headers).0.iter().chain(&HOP_BY_HOP).filter(|name| **name != TRAILER) {
         headers.remove(name);
     }
 }
@@ -182,6 +209,25 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "host", "x-forwarded-for", "x-kept"]);
+    }
+
+    #[test]
+    fn every_field_of_a_connection_is_known_as_one() {
+        let none = HopByHop::of(&HeaderMap::new());
+        assert!(HOP_BY_HOP.iter().all(|name| none.contains(name)));
+        assert!(END_TO_END.iter().all(|name| !none.contains(name)));
+    }
+
+    #[test]
+    fn a_response_keeps_its_trailer_and_loses_what_its_connection_names() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("connection", "trailer, x-hop"), ("trailer", "x-sum"), ("x-hop", "1"), ("date", "now")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        strip_connection(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["date", "trailer"]);
     }
 
     #[test]

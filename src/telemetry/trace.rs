@@ -11,6 +11,9 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// W3C Trace Context: vendor data, meaningless without a valid `traceparent`.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// Digits of what is drawn here.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// The longest id taken over from a client.
 const MAX_CLIENT_ID: usize = 128;
 
@@ -43,13 +46,16 @@ impl RequestId {
         Self(Source::Drawn(rand::random()))
     }
 
-    /// The id as a field value, for the request to the origin or the response.
-    pub fn to_header_value(&self) -> HeaderValue {
+    /// Shows the id as text, which is a valid field value.
+    pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
-            Source::Client(value) => value.clone(),
-            // Hex digits are always a valid field value.
-            Source::Drawn(_) => {
-                HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+            Source::Client(value) => show(value.to_str().unwrap_or_default()),
+            Source::Drawn(bytes) => {
+                let mut digits = [0; 32];
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+                    pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+                show(str::from_utf8(&digits).unwrap_or_default())
             }
         }
     }
@@ -57,10 +63,7 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Source::Drawn(bytes) => write!(f, "{:032x}", u128::from_be_bytes(*bytes)),
-            Source::Client(value) => f.write_str(value.to_str().unwrap_or_default()),
-        }
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -100,15 +103,10 @@ impl TraceContext {
         (parts.next().is_none() && trace_id != [0; 16] && parent_id != [0; 8]).then_some(Self { trace_id })
     }
 
-    /// What goes on to the origin: a valid `traceparent` unchanged, with its `tracestate`; without
-    /// one, neither field (section 4.3: `tracestate` must not be used when `traceparent` is bad).
-    pub fn keep_valid(headers: &mut HeaderMap) -> Option<Self> {
-        let context = only(headers, &TRACEPARENT).and_then(|value| Self::parse(value.as_bytes()));
-        if context.is_none() {
-            headers.remove(&TRACEPARENT);
-            headers.remove(&TRACESTATE);
-        }
-        context
+    /// That of a request with exactly one valid `traceparent`. With it both fields go on to the origin unchanged;
+    /// without it neither does (section 4.3: `tracestate` must not be used when `traceparent` is bad).
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        only(headers, &TRACEPARENT).and_then(|value| Self::parse(value.as_bytes()))
     }
 }
 
@@ -152,7 +150,6 @@ mod tests {
         for good in ["a", "req-1/2.3", &"x".repeat(128)] {
             let id = RequestId::of(&headers(&[(&X_REQUEST_ID, good.as_bytes())]));
             assert_eq!(id.to_string(), good);
-            assert_eq!(id.to_header_value(), good);
         }
     }
 
@@ -172,17 +169,14 @@ mod tests {
             let text = id.to_string();
             assert!(text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()), "{text}");
             assert_ne!(id, other);
-            assert_eq!(id.to_header_value(), text.as_str());
         }
     }
 
     #[test]
-    fn a_valid_traceparent_passes_unchanged_with_its_state() {
-        let mut fields = headers(&[(&TRACEPARENT, VALID.as_bytes()), (&TRACESTATE, b"vendor=1")]);
-        let before = fields.clone();
-        let context = TraceContext::keep_valid(&mut fields).expect("valid");
+    fn a_valid_traceparent_names_its_trace() {
+        let fields = headers(&[(&TRACEPARENT, VALID.as_bytes()), (&TRACESTATE, b"vendor=1")]);
+        let context = TraceContext::of(&fields).expect("valid");
         assert_eq!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(fields, before);
     }
 
     #[test]
@@ -192,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_traceparent_is_dropped_together_with_its_state() {
+    fn an_invalid_traceparent_names_none() {
         let zero_trace = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
         let zero_parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01";
         let (upper, short) = (VALID.to_uppercase(), &VALID[..VALID.len() - 1]);
@@ -201,13 +195,11 @@ mod tests {
         let all = ["", "00", zero_trace, zero_parent, &upper, short, &longer, &glued, &reserved, &moved, "0g-"];
         for bad in all {
             assert_eq!(TraceContext::parse(bad.as_bytes()), None, "{bad}");
-            let mut fields = headers(&[(&TRACEPARENT, bad.as_bytes()), (&TRACESTATE, b"vendor=1")]);
-            assert_eq!(TraceContext::keep_valid(&mut fields), None);
-            assert!(fields.is_empty(), "{bad}");
+            let fields = headers(&[(&TRACEPARENT, bad.as_bytes()), (&TRACESTATE, b"vendor=1")]);
+            assert_eq!(TraceContext::of(&fields), None, "{bad}");
         }
         let mut twice = headers(&[(&TRACEPARENT, VALID.as_bytes())]);
         twice.append(TRACEPARENT, HeaderValue::from_static(VALID));
-        assert_eq!(TraceContext::keep_valid(&mut twice), None);
-        assert!(twice.is_empty());
+        assert_eq!(TraceContext::of(&twice), None);
     }
 }

@@ -8,6 +8,11 @@ use memchr::memchr;
 
 use super::flaw::Flaw;
 
+/// What stands between a name and its value where we write them.
+pub(crate) const SEPARATOR: &[u8] = b": ";
+/// What ends a line.
+pub(crate) const LINE_END: &[u8] = b"\r\n";
+
 /// Which bytes a token may hold (RFC 9110 section 5.6.2).
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -102,9 +107,21 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Writes a field line. Names and values are checked by their types: none contains a line end.
 pub(crate) fn write(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
+    out.put_slice(SEPARATOR);
     out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.put_slice(LINE_END);
+}
+
+/// The names and values of lines that [`write()`] wrote: no name has a colon and no value a CR.
+pub(crate) fn lines(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let colon = memchr(b':', rest)?;
+        let (name, value) = (&rest[..colon], &rest[colon + SEPARATOR.len()..]);
+        let end = memchr(b'\r', value)?;
+        rest = &value[end + LINE_END.len()..];
+        Some((std::str::from_utf8(name).ok()?, &value[..end]))
+    })
 }
 
 #[cold]

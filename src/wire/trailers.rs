@@ -4,14 +4,19 @@ use bytes::{BufMut, Bytes};
 use http::HeaderMap;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderName,
-    MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    HeaderValue, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
 };
 
 use super::field;
 
-/// The names in `Trailer`. Fields that decide how the message is read may not stand in trailers (RFC 9110
-/// section 6.5.1).
+/// The names in all `Trailer` fields of a head.
 pub(crate) fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers.get_all(TRAILER).iter().flat_map(listed).collect()
+}
+
+/// The names in a `Trailer` field. Fields that decide how the message is read may not stand in trailers (RFC 9110
+/// section 6.5.1).
+pub(crate) fn listed(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     const NEVER: [HeaderName; 12] = [
         AUTHORIZATION,
         CACHE_CONTROL,
@@ -26,9 +31,8 @@ pub(crate) fn named(headers: &HeaderMap) -> Vec<HeaderName> {
         TRAILER,
         TRANSFER_ENCODING,
     ];
-    let names = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    names.filter(|name| !NEVER.contains(name)).collect()
+    let names = field::list(value.as_bytes()).filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.filter(|name| !NEVER.contains(name))
 }
 
 /// What stands before the data of a chunk.

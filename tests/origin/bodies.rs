@@ -9,15 +9,14 @@ use hyper::body::Incoming;
 use millpond::config::OriginConfig;
 use millpond::origin::RequestBody;
 
-use crate::harness::{OK, Peer, Subject, channel, config, full, listen, request, text};
+use crate::harness::{OK, Peer, Subject, channel, config, full, listen, outgoing, request, text};
 
 /// The request head that the origin sees.
 async fn seen_head(request: Request<RequestBody>, host_header: Option<&str>) -> String {
     let (listener, at) = listen().await;
     let host_header = host_header.map(|host| host.parse().unwrap());
     let subject = Subject::new(OriginConfig { host_header, ..config(at) });
-    let (answer, head) =
-        tokio::join!(subject.origin.send(request), async { Peer::accept(&listener).await.answer(OK).await });
+    let (answer, head) = tokio::join!(subject.send(request), async { Peer::accept(&listener).await.answer(OK).await });
     text(answer.unwrap()).await.unwrap();
     head.replace(&at.to_string(), "ORIGIN")
 }
@@ -101,7 +100,7 @@ async fn a_client_s_body_streams_through() {
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let origin = Arc::clone(&origin);
             let body = |body: Incoming| RequestBody::Streaming(Box::pin(body.map_err(Into::into)));
-            async move { origin.send(request.map(body)).await }
+            async move { origin.send(outgoing(request.map(body))).await }
         });
         let io = hyper_util::rt::TokioIo::new(client);
         hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();

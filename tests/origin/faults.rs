@@ -257,7 +257,7 @@ async fn informational_responses_are_not_the_answer() {
 async fn a_head_response_has_no_body_whatever_its_length_says() {
     let (listener, at) = listen().await;
     let subject = Subject::new(OriginConfig { between_bytes_timeout: NEVER, ..config(at) });
-    let (answer, _) = tokio::join!(subject.origin.send(request(Method::HEAD, RequestBody::Empty)), async {
+    let (answer, _) = tokio::join!(subject.send(request(Method::HEAD, RequestBody::Empty)), async {
         Peer::accept(&listener).await.answer("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n").await
     });
     let answer = answer.unwrap();

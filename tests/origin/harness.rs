@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use millpond::clock::Clock;
 use millpond::config::OriginConfig;
-use millpond::origin::{Origin, RequestBody, ResponseBody, UploadError};
+use millpond::origin::{Fields, Origin, Outgoing, RequestBody, ResponseBody, UploadError};
 use millpond::reason::OriginFault;
 use millpond::telemetry::metrics::{Metrics, OriginMetrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,17 +60,21 @@ impl Subject {
     }
 
     pub(crate) async fn get(&self) -> Result<Response<ResponseBody>, OriginFault> {
-        self.origin.send(request(Method::GET, RequestBody::Empty)).await
+        self.send(request(Method::GET, RequestBody::Empty)).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
+        self.origin.send(outgoing(request)).await
     }
 
     pub(crate) async fn post(&self, body: RequestBody) -> Result<Response<ResponseBody>, OriginFault> {
-        self.origin.send(request(Method::POST, body)).await
+        self.send(request(Method::POST, body)).await
     }
 
     /// A request in a task of its own.
     pub(crate) fn spawn_get(&self) -> tokio::task::JoinHandle<Result<Response<ResponseBody>, OriginFault>> {
         let origin = Arc::clone(&self.origin);
-        tokio::spawn(async move { origin.send(request(Method::GET, RequestBody::Empty)).await })
+        tokio::spawn(async move { origin.send(outgoing(request(Method::GET, RequestBody::Empty))).await })
     }
 
     pub(crate) fn errors(&self, fault: OriginFault) -> u64 {
@@ -89,6 +93,15 @@ impl Subject {
 
 pub(crate) fn request(method: Method, body: RequestBody) -> Request<RequestBody> {
     Request::builder().method(method).uri("/path?query").header("host", "client.test").body(body).unwrap()
+}
+
+/// What the origin is given for a request.
+pub(crate) fn outgoing(request: Request<RequestBody>) -> Outgoing {
+    let (mut parts, body) = request.into_parts();
+    let mut fields = Fields::new();
+    parts.headers.iter().for_each(|(name, value)| fields.add(name, value));
+    let (interim, underway) = (parts.extensions.remove(), parts.extensions.remove());
+    Outgoing { method: parts.method, uri: parts.uri, fields, body, interim, underway }
 }
 
 /// A body of known length.

@@ -307,7 +307,7 @@ async fn the_head_and_the_body_at_hand_leave_together() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);
     for body in [RequestBody::Whole("which".into()), full("which")] {
-        let (answer, ()) = tokio::join!(subject.origin.send(request(Method::PUT, body)), async {
+        let (answer, ()) = tokio::join!(subject.send(request(Method::PUT, body)), async {
             let mut peer = Peer::accept(&listener).await;
             let mut first = vec![0; 1024];
             let count = soon("request", peer.0.read(&mut first)).await.unwrap();

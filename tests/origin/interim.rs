@@ -29,7 +29,7 @@ async fn interim_responses_are_handed_over_in_order() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);
     let (request, seen) = listening();
-    let (answer, _) = tokio::join!(subject.origin.send(request), async {
+    let (answer, _) = tokio::join!(subject.send(request), async {
         let interim = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{HINT}{OK}");
         Peer::accept(&listener).await.answer(&interim).await
     });
@@ -49,7 +49,7 @@ async fn they_are_handed_over_on_a_second_attempt_too_and_not_to_the_next_reques
     });
     text(answer.unwrap()).await.unwrap();
     let (request, seen) = listening();
-    let (answer, mut second) = tokio::join!(subject.origin.send(request), async {
+    let (answer, mut second) = tokio::join!(subject.send(request), async {
         first.head().await;
         first.reset();
         let mut second = Peer::accept(&listener).await;
@@ -76,7 +76,7 @@ async fn an_origin_that_fails_after_one_is_not_asked_again() {
     text(answer.unwrap()).await.unwrap();
     // The connection was alive: the origin has seen the request.
     let (request, seen) = listening();
-    let (answer, ()) = tokio::join!(subject.origin.send(request), async {
+    let (answer, ()) = tokio::join!(subject.send(request), async {
         peer.answer(HINT).await;
         drop(peer);
     });
@@ -93,7 +93,7 @@ async fn one_that_is_not_http_or_endless_is_the_origins_fault() {
         let (listener, at) = listen().await;
         let subject = Subject::at(at);
         let (request, seen) = listening();
-        let (answer, ()) = tokio::join!(subject.origin.send(request), async {
+        let (answer, ()) = tokio::join!(subject.send(request), async {
             let mut peer = Peer::accept(&listener).await;
             peer.head().await;
             // The other side may close before it has read all.

@@ -83,7 +83,7 @@ async fn a_query_whose_body_is_at_hand_is_sent_again_as_it_was() {
     let (listener, _) = listen().await;
     let (subject, mut first) = warmed(&listener).await;
     let body = RequestBody::Whole("which".into());
-    let (answer, (one, two)) = tokio::join!(subject.origin.send(request(query(), body)), async {
+    let (answer, (one, two)) = tokio::join!(subject.send(request(query(), body)), async {
         let one = first.until("which").await;
         first.reset();
         let mut second = Peer::accept(&listener).await;
@@ -97,7 +97,7 @@ async fn a_query_whose_body_is_at_hand_is_sent_again_as_it_was() {
     // One that the client sends once cannot be.
     let (listener, _) = listen().await;
     let (subject, mut first) = warmed(&listener).await;
-    let (answer, ()) = tokio::join!(subject.origin.send(request(query(), full("which"))), async {
+    let (answer, ()) = tokio::join!(subject.send(request(query(), full("which"))), async {
         first.until("which").await;
         first.reset();
     });
@@ -110,7 +110,7 @@ async fn a_put_whose_body_was_begun_is_not_sent_twice() {
     let (listener, _) = listen().await;
     let (subject, mut first) = warmed(&listener).await;
     let (_pieces, body) = channel();
-    let (answer, ()) = tokio::join!(subject.origin.send(request(Method::PUT, body)), async {
+    let (answer, ()) = tokio::join!(subject.send(request(Method::PUT, body)), async {
         first.head().await;
         first.reset();
     });

@@ -6,7 +6,7 @@ use millpond::origin::RequestBody;
 use millpond::reason::OriginFault;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{LATER, OK, Peer, Subject, config, listen, text};
+use crate::harness::{LATER, OK, Peer, Subject, channel, config, listen, text};
 
 #[tokio::test]
 async fn an_upgraded_connection_passes_bytes_both_ways_and_keeps_its_turn() {
@@ -18,7 +18,7 @@ async fn an_upgraded_connection_passes_bytes_both_ways_and_keeps_its_turn() {
         ..config(at)
     });
     let request = Request::get("/chat").header("connection", "upgrade").header("upgrade", "echo");
-    let (answer, mut peer) = tokio::join!(subject.origin.send(request.body(RequestBody::Empty).unwrap()), async {
+    let (answer, mut peer) = tokio::join!(subject.send(request.body(RequestBody::Empty).unwrap()), async {
         let mut peer = Peer::accept(&listener).await;
         let head = peer.head().await;
         assert!(head.contains("upgrade: echo\r\n"), "{head}");
@@ -51,7 +51,7 @@ async fn an_upgrade_that_nobody_takes_is_closed() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);
     let request = Request::get("/").header("connection", "upgrade").header("upgrade", "echo");
-    let (answer, mut peer) = tokio::join!(subject.origin.send(request.body(RequestBody::Empty).unwrap()), async {
+    let (answer, mut peer) = tokio::join!(subject.send(request.body(RequestBody::Empty).unwrap()), async {
         let mut peer = Peer::accept(&listener).await;
         peer.answer("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await;
         peer
@@ -66,9 +66,25 @@ async fn a_refused_upgrade_is_an_ordinary_response() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);
     let request = Request::get("/").header("connection", "upgrade").header("upgrade", "echo");
-    let (answer, _) = tokio::join!(subject.origin.send(request.body(RequestBody::Empty).unwrap()), async {
+    let (answer, _) = tokio::join!(subject.send(request.body(RequestBody::Empty).unwrap()), async {
         Peer::accept(&listener).await.answer(OK).await
     });
     assert_eq!(text(answer.unwrap()).await.unwrap(), "ok");
     subject.assert_idle_after(&[]);
+}
+
+#[tokio::test]
+async fn f20_a_change_of_protocol_in_the_middle_of_a_request_is_refused() {
+    let (listener, at) = listen().await;
+    let subject = Subject::at(at);
+    let (_pieces, body) = channel();
+    let request = Request::post("/").header("connection", "upgrade").header("upgrade", "echo").body(body).unwrap();
+    let (answer, mut peer) = tokio::join!(subject.send(request), async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.answer("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await;
+        peer
+    });
+    assert_eq!(answer.unwrap_err(), OriginFault::Protocol);
+    peer.closed().await;
+    subject.assert_idle_after(&[OriginFault::Protocol]);
 }
