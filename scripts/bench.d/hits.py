@@ -45,17 +45,19 @@ def hit_256k(run):
 
 
 def connections(run):
-    """The same hit on many connections."""
+    """The same hit on many connections; the bare server shows what the kernel does of it."""
     work = Work("connections", "Hit in memory, 1 KiB, on 64 and on 10,000 connections")
-    server = servers.millpond(run.bench)
-    check_stored(run, server, "/1024/hot")
+    ours, bare = servers.millpond(run.bench), servers.hyper(run.bench)
+    check_stored(run, ours, "/1024/hot")
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
-        for count in (64, 10_000):
-            work.add(f"{count:,} connections", wrk(server, "/1024/hot", max(run.seconds, 5), count))
-    server.stop()
-    ratio = work.ratio("10,000 connections", "64 connections", "per_second")
-    work.bar("requests per second, against 64 connections", ratio, 0.8)
+        for server, path in ((ours, "/1024/hot"), (bare, "/1k")):
+            for count in (64, 10_000):
+                work.add(f"{server.name}, {count:,}", wrk(server, path, max(run.seconds, 5), count))
+    for server in (ours, bare):
+        server.stop()
+    few, many = (f"{ours.name}, {count:,}" for count in (64, 10_000))
+    work.bar("requests per second, against 64 connections", work.ratio(many, few, "per_second"), 0.8)
     return work
 
 
