@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Chunks below this size, in bytes, are copied. A chunk as read from a socket is a slice of a read
-/// buffer of 8 KiB or more; kept as it is, an origin that sends a byte at a time would pin a
-/// thousand times the memory that its bytes add up to.
+/// Chunks below this size, in bytes, are copied. A chunk may be a slice of a buffer that is much
+/// larger; and each takes memory of its own beside its bytes, so that an origin which sends a byte at a
+/// time would have many times as much kept as its bytes add up to.
 const SMALL: usize = 4096;
 
 /// A contiguous run of bytes that ends where the body ends so far.

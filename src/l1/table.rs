@@ -23,7 +23,7 @@ const PLACE: usize = 64 + 48 + 32 + 48 + 48 + 30 + 32;
 const REFERENCE_COUNTS: usize = 16;
 
 /// Changes of this many keys can be worked out at the same time.
-const TURNS: usize = 64;
+const TURNS: usize = 256;
 
 /// What becomes of what stands under a key.
 pub(super) enum Change {
@@ -94,8 +94,11 @@ impl Table {
     /// Changes what stands under a key. Nobody else changes it meanwhile, but it may have to give way.
     pub(super) fn change(&self, key: &Key, change: impl FnOnce(Option<&Slot>) -> Change) {
         let turn = self.hasher.hash_one(key.as_bytes()) % TURNS as u64;
+        // Dropped when the next may begin: it may be megabytes.
+        let old;
         let _turn = self.turns[usize::try_from(turn).unwrap_or_default()].lock();
-        match change(self.peek(key.as_bytes()).as_ref()) {
+        old = self.peek(key.as_bytes());
+        match change(old.as_ref()) {
             Change::Put(slot) => self.cache.insert(key.clone(), slot),
             Change::Remove => self.cache.invalidate(key.as_bytes()),
             Change::Keep => {}

@@ -120,11 +120,12 @@ impl ResponseBody {
     /// The next piece.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, OriginFault>> {
         let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(Piece::End(None))) };
-        if let Some(upload) = &mut lease.upload
-            && let Poll::Ready(sent) = upload.poll(cx, &mut lease.link)
-        {
+        let sent = match &mut lease.upload {
+            Some(upload) => upload.poll(cx, &mut lease.link),
+            None => Poll::Pending,
+        };
+        if let Poll::Ready(Ok(())) = sent {
             lease.upload = None;
-            sent?;
         }
         // What has come already is not late.
         if lease.link.kept().is_empty() && self.total.is_some_and(|total| total <= Instant::now()) {
@@ -133,6 +134,9 @@ impl ResponseBody {
         if let Poll::Ready(piece) = self.download.poll(cx, &mut lease.link) {
             self.gap = None;
             return Poll::Ready(piece);
+        }
+        if let Poll::Ready(Err(fault)) = sent {
+            return Poll::Ready(Err(fault));
         }
         let gap = *self.gap.get_or_insert_with(|| after(self.between_bytes));
         let total = self.total.filter(|total| *total < gap);

@@ -75,7 +75,11 @@ impl<'a> Exchange<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, OriginFault>> {
         if let Poll::Ready(Err(fault)) = self.upload.poll(cx, self.link) {
-            return Poll::Ready(Err(fault));
+            // What the origin has said by now is its answer all the same: it may have done what it was asked to.
+            return match self.poll_answer(cx) {
+                Poll::Ready(Ok(head)) => Poll::Ready(Ok(head)),
+                _ => Poll::Ready(Err(fault)),
+            };
         }
         if self.upload.is_unheard() {
             return Poll::Ready(Err(OriginFault::Reset));

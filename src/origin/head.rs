@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use httparse::{Header, ParserConfig, Status};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::request::Asked;
 use crate::reason::OriginFault;
@@ -63,6 +63,10 @@ pub(super) struct HeadReader {
 impl HeadReader {
     /// Takes a head from the front of `bytes`, once all of it is there.
     pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, OriginFault> {
+        // httparse would skip empty lines, of whatever is left from before.
+        if bytes.first().is_some_and(|first| *first != b'H') {
+            return Err(OriginFault::Protocol);
+        }
         let fresh = &bytes[self.seen..];
         // A head ends with a line: a long one that comes byte by byte is not read from its start for each.
         let worthwhile = !fresh.is_empty() && (bytes.len() <= SHORT || memchr(b'\n', fresh).is_some());
@@ -88,6 +92,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
         Ok(Status::Partial) => return Ok(None),
         Err(_) => return Err(OriginFault::Protocol),
     };
+    // Nor does httparse mind a line that ends with LF alone (RFC 9112 section 2.2).
+    if memchr_iter(b'\n', &bytes[..length]).any(|at| bytes[at - 1] != b'\r') {
+        return Err(OriginFault::Protocol);
+    }
     let mut seen = Seen { http10: found.version == Some(0), ..Seen::default() };
     // All values share one copy.
     let text = Bytes::copy_from_slice(&bytes[..length]);
@@ -203,8 +211,20 @@ mod tests {
             "x: a\rb\r\n",
             "x: a\0b\r\n",
             "x : a\r\n",
+            "x: a\n",
+            "x: a\r\n\n",
         ] {
             assert_eq!(verdict(ambiguous), Err(OriginFault::Protocol), "{ambiguous:?}");
+        }
+    }
+
+    #[test]
+    fn f2_a_head_begins_with_its_version_and_each_of_its_lines_ends_with_cr_lf() {
+        for bad in
+            ["\r\nHTTP/1.1 200 OK\r\n\r\n", "\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\n\r\n", " HTTP/1.1", "\r"]
+        {
+            let refused = HeadReader::default().take(&mut bad.into());
+            assert_eq!(refused.unwrap_err(), OriginFault::Protocol, "{bad:?}");
         }
     }
 

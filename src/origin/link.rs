@@ -5,10 +5,12 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Id};
@@ -62,7 +64,8 @@ impl Link {
         silent && self.0.kept.is_empty()
     }
 
-    /// Prepares a connection that was idle for another request; false if it must not have one.
+    /// Prepares a connection that was idle for another request; false if it must not have one. Asks the kernel, since
+    /// the runtime may not have heard yet of what has come a moment ago, and it would be taken for the answer.
     pub(super) fn resume(&mut self) -> bool {
         self.0.reused = true;
         let runtime = runtime();
@@ -70,7 +73,8 @@ impl Link {
             // A timer fails when its runtime ends, which need not be ours.
             (self.0.alarm, self.0.runtime) = (Alarm::default(), runtime);
         }
-        self.is_quiet()
+        let peeked = SockRef::from(&self.0.tcp).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) && self.is_quiet()
     }
 
     /// What was read and is not used.

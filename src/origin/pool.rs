@@ -104,13 +104,15 @@ impl Pool {
 
     /// The connection used last, because it is the least likely to have been closed meanwhile.
     fn pop(&self, now: Moment) -> Option<Link> {
-        let (since, link) = self.idle.lock().links.pop_back()?;
+        let mut idle = self.idle.lock();
+        let (since, link) = idle.links.pop_back()?;
         if now.since(since) < self.idle_timeout {
             return Some(link);
         }
-        // The others have been idle for even longer.
-        let expired = std::mem::take(&mut self.idle.lock().links);
-        drop(expired);
+        // The others have been idle for even longer. Sockets are closed while nobody waits for the lock.
+        let expired = std::mem::take(&mut idle.links);
+        drop(idle);
+        drop((link, expired));
         None
     }
 

@@ -102,6 +102,8 @@ enum Stage {
     Starved,
     /// The origin takes nothing more. It may answer all the same (RFC 9112 section 9.5).
     Refused,
+    /// The client broke off: the rest will never come.
+    Broken,
 }
 
 impl Upload {
@@ -123,7 +125,7 @@ impl Upload {
 
     /// Whether the last byte was taken. A connection with a request under way cannot be reused.
     pub(super) fn is_done(&self) -> bool {
-        self.rest.is_none() && !self.has_pieces()
+        self.rest.is_none() && !self.has_pieces() && self.stage != Stage::Broken
     }
 
     /// Whether everything waits for the client's next byte.
@@ -155,6 +157,9 @@ impl Upload {
 
     /// Writes on: ready once all is written, or when the client's side broke off.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, link: &mut Link) -> Poll<Result<(), OriginFault>> {
+        if self.stage == Stage::Broken {
+            return Poll::Ready(Err(OriginFault::RequestBody));
+        }
         if !self.sent && self.pieces[1].is_empty() && self.stage == Stage::Offered {
             // What is at hand of the body leaves with the head.
             if let Poll::Ready(Err(fault)) = self.poll_next(cx) {
@@ -213,6 +218,9 @@ impl Upload {
             None => self.end(None),
             Some(Err(_)) => None,
         };
+        if framed.is_none() {
+            self.stage = Stage::Broken;
+        }
         Poll::Ready(framed.ok_or(OriginFault::RequestBody))
     }
 

@@ -116,7 +116,7 @@ impl Chunked {
             let digits = bytes.iter().take_while(|b| b.is_ascii_hexdigit()).count();
             return match bytes.get(digits) {
                 _ if digits > MAX_DIGITS => Err(Flaw::ChunkSize),
-                Some(b' ') if bounds.padded && digits > 0 && bytes.len() <= MAX_EXTENSION => Ok(Step::NeedMore),
+                Some(b' ' | b'\t') if bounds.padded && digits > 0 && bytes.len() <= MAX_EXTENSION => Ok(Step::NeedMore),
                 None => Ok(Step::NeedMore),
                 Some(b'\r') if bytes.len() == digits + 1 && digits > 0 => Ok(Step::NeedMore),
                 Some(b';') if bytes.len() - digits <= MAX_EXTENSION + 1 => Ok(Step::NeedMore),
@@ -262,7 +262,9 @@ mod tests {
         let body = b"5  \r\nhello\r\n0 ;x\r\n\r\n";
         let check = |body| Chunked::new().advance(body, &Bounds { padded: true, ..BOUNDS }, |_| {});
         assert_eq!(check(body), Progress { passed: body.len(), done: Ok(true) });
-        assert_eq!(check(b"5 "), Progress { passed: 0, done: Ok(false) });
+        for open in [b"5 ", b"5\t"] {
+            assert_eq!(check(open), Progress { passed: 0, done: Ok(false) });
+        }
         for bad in [&b"5 6\r\n"[..], b"5 \n", b"5\r\r\n", b"5\x0c\r\n", b" 5\r\n", &[&b"5"[..], &[b' '; 300]].concat()]
         {
             assert!(check(bad).done.is_err(), "{:?}", String::from_utf8_lossy(bad));

@@ -1,11 +1,18 @@
 //! Origins that break the rules, or keep to them in unusual ways.
 
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream;
 use http::Method;
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use millpond::config::OriginConfig;
-use millpond::origin::RequestBody;
+use millpond::origin::{RequestBody, UploadError};
 use millpond::reason::OriginFault;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -113,6 +120,31 @@ async fn f3_a_second_response_in_the_bytes_of_the_first_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn f3_what_came_before_the_request_is_not_its_answer_even_if_the_runtime_has_not_heard_of_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let subject = Subject::at(listener.local_addr().unwrap());
+    let ((poison, poisoned), (said, says)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let origin = std::thread::spawn(move || {
+        let answer = |peer: &mut std::net::TcpStream| {
+            assert!(peer.read(&mut [0; 1024]).unwrap() > 0);
+            peer.write_all(OK.as_bytes()).unwrap();
+        };
+        let (mut first, _) = listener.accept().unwrap();
+        answer(&mut first);
+        poisoned.recv().unwrap();
+        first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison").unwrap();
+        said.send(()).unwrap();
+        answer(&mut listener.accept().unwrap().0);
+    });
+    assert_eq!(text(subject.get().await.unwrap()).await.unwrap(), "ok");
+    // This thread is the whole runtime: it hears of nothing meanwhile.
+    poison.send(()).unwrap();
+    says.recv().unwrap();
+    assert_eq!(text(subject.get().await.unwrap()).await.unwrap(), "ok");
+    origin.join().unwrap();
+}
+
+#[tokio::test]
 async fn an_origin_may_refuse_an_upload_and_close_before_it_has_read_it() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);
@@ -178,6 +210,31 @@ async fn an_upload_that_breaks_off_behind_the_head_of_its_response_ends_that() {
     assert_eq!(body.frame().await.unwrap().unwrap_err(), OriginFault::RequestBody);
     peer.closed().await;
     subject.assert_idle_after(&[OriginFault::RequestBody]);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_come_counts_even_if_the_upload_breaks_off_at_the_same_moment() {
+    let (listener, at) = listen().await;
+    let subject = Subject::at(at);
+    let (broken, mut first) = (Arc::new(AtomicBool::new(false)), Some(Frame::data(Bytes::from_static(b"part"))));
+    let seen = Arc::clone(&broken);
+    // It wakes nobody when it breaks: that shows when the answer does.
+    let frames = stream::poll_fn(move |_| match first.take() {
+        Some(frame) => Poll::Ready(Some(Ok(frame))),
+        None if seen.load(Relaxed) => Poll::Ready(Some(Err(UploadError::from("the client went away")))),
+        None => Poll::Pending,
+    });
+    let body = RequestBody::Streaming(Box::pin(StreamBody::new(frames)));
+    let (answer, mut peer) = tokio::join!(subject.post(body), async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.until("part\r\n").await;
+        broken.store(true, Relaxed);
+        peer.say(OK).await;
+        peer
+    });
+    assert_eq!(text(answer.unwrap()).await.unwrap(), "ok");
+    peer.closed().await;
+    subject.assert_idle_after(&[]);
 }
 
 #[tokio::test]
