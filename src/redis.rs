@@ -20,8 +20,11 @@ use crate::config::RedisConfig;
 
 /// Until a connection is open, its handshake included.
 pub const CONNECT: Duration = Duration::from_secs(2);
-/// The first pause before a reconnect, and the longest, in milliseconds.
-pub const RECONNECT: (u32, u32) = (20, 1000);
+/// The first pause before a reconnect, and the longest, in milliseconds. The library makes the first before its first
+/// connection as well, so an instance that starts waits for it.
+pub const RECONNECT: (u32, u32) = (10, 1000);
+/// What a pause may be longer by, in milliseconds, so that instances do not all come back at once.
+const JITTER: u32 = 10;
 /// Commands that may wait for a connection; more fail at once.
 const BUFFERED: usize = 4096;
 /// A frame that nobody answers for this long ends its connection.
@@ -51,8 +54,10 @@ impl Connections {
         target.password = config.password.as_ref().map(|password| password.expose().to_owned());
         let direct = Direct::of(&target);
         let mut builder = Builder::from_config(target);
+        let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT.0, RECONNECT.1, 2);
+        policy.set_jitter(JITTER);
         builder
-            .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT.0, RECONNECT.1, 2))
+            .set_policy(policy)
             .with_connection_config(|connection| {
                 connection.connection_timeout = CONNECT;
                 connection.internal_command_timeout = CONNECT;
