@@ -31,7 +31,7 @@ impl Fields {
 
     /// Fields that somebody else has written, who may have written anything; none if a map would not take them.
     pub fn checked(fields: &[(&str, &[u8])]) -> Option<Self> {
-        let valid = |(name, value): &(&str, &[u8])| is_lower_token(name.as_bytes()) && is_field_value(value);
+        let valid = |(name, value): &(&str, &[u8])| is_name(name) && !field::has_control(value);
         (fields.len() <= MOST && fields.iter().all(valid)).then(|| Self::of(|| fields.iter().copied()))
     }
 
@@ -76,32 +76,14 @@ impl Fields {
     }
 }
 
-/// A name as a map writes it (RFC 9110 section 5.1), and no longer than it takes.
-fn is_lower_token(name: &[u8]) -> bool {
-    let token = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || b"!#$%&'*+-.^_`|~".contains(byte);
-    (1..=LONGEST).contains(&name.len()) && name.iter().all(token)
-}
-
-/// A value without control characters (RFC 9110 section 5.5).
-fn is_field_value(value: &[u8]) -> bool {
-    value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+/// A name as a map writes it, and no longer than it takes.
+fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST && field::is_token(name.as_bytes()) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 impl ByName for Fields {
-    /// Asked for several names of each response that comes from Redis: it takes no line apart but those it looks for.
     fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &*self.lines;
-        std::iter::from_fn(move || {
-            while !rest.is_empty() {
-                let (line, after) = rest.split_at(memchr::memchr(b'\n', rest)? + 1);
-                rest = after;
-                let value = line.strip_prefix(name.as_str().as_bytes()).and_then(|line| line.strip_prefix(SEPARATOR));
-                if let Some(value) = value {
-                    return value.strip_suffix(LINE_END);
-                }
-            }
-            None
-        })
+        field::all(&self.lines, name.as_str())
     }
 }
 

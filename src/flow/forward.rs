@@ -18,6 +18,7 @@ use crate::policy::{coding, fields, validation};
 use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
 
 use super::parts::Asked;
+use super::respond::OUR_VIA;
 use super::site::Route;
 use super::visit::Visit;
 
@@ -40,7 +41,6 @@ const UNKEYED: [&str; 7] = [
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 
 /// The head of a request to the origin, kept for a fetch that outlives its client.
 #[derive(Clone, Debug)]

@@ -30,7 +30,8 @@ use super::signature::Signature;
 use super::visit::Visit;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
+/// What this proxy is called in `Via`, on both sides (RFC 9110 section 7.6.3).
+pub(super) const OUR_VIA: HeaderValue = HeaderValue::from_static("1.1 millpond");
 /// What a client may do when we are the ones who refuse: come back soon.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::field::{self, LINE_END, SEPARATOR};
+
 use super::cache_status::CacheStatus;
 
 /// The fields that are written behind those of the response. They are numbers until then: a hit formats them where they
@@ -33,16 +35,15 @@ impl Signature {
     /// Writes the fields as lines of a head.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if let Some(age) = self.age {
-            out.extend_from_slice(b"age: ");
-            out.extend_from_slice(itoa::Buffer::new().format(age).as_bytes());
-            out.extend_from_slice(b"\r\n");
+            field::write(out, "age", itoa::Buffer::new().format(age).as_bytes());
         }
-        out.extend_from_slice(b"cache-status: ");
+        out.extend_from_slice(b"cache-status");
+        out.extend_from_slice(SEPARATOR);
         self.status.write(out);
         if let Some(key) = &self.key {
             out.extend_from_slice(b"; key=");
             out.extend_from_slice(key.as_bytes());
         }
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(LINE_END);
     }
 }

@@ -72,7 +72,7 @@ impl Fields {
 
     /// The values of all fields of this name.
     pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> + Clone {
-        field::lines(&self.lines).filter(move |(own, _)| own == name).map(|(_, value)| value)
+        field::all(&self.lines, name.as_str())
     }
 
     fn remove(&mut self, name: &HeaderName) {

@@ -124,6 +124,22 @@ pub(crate) fn lines(lines: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone
     })
 }
 
+/// The values of those of them that have this name. No other line is taken apart.
+pub(crate) fn all<'a>(lines: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(memchr(b'\n', rest)? + 1);
+            rest = after;
+            let value = line.strip_prefix(name.as_bytes()).and_then(|line| line.strip_prefix(SEPARATOR));
+            if let Some(value) = value {
+                return value.strip_suffix(LINE_END);
+            }
+        }
+        None
+    })
+}
+
 #[cold]
 fn name_flaw(line: &[u8], end: usize) -> Flaw {
     match line.get(end) {

@@ -22,6 +22,24 @@ pub(super) struct Rule {
 }
 
 const NOTHING: Rule = Rule { who: Who::Only(&[]), crates: &[], modules: &[], calls: &[], why: "" };
+/// Everything that may wait, read a clock, or be changed.
+const IMPURE: &[&str] = &[
+    "flow",
+    "l1",
+    "l2",
+    "origin",
+    "bus",
+    "coalesce",
+    "listener",
+    "admin",
+    "config",
+    "telemetry",
+    "clock",
+    "entry",
+    "server",
+    "control",
+    "cli",
+];
 const APART: &str = "these parts do not know one another; flow composes them";
 
 /// The rules.
@@ -29,23 +47,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         who: Who::Only(&["policy", "key", "route"]),
         crates: &["tokio", "hyper", "hyper_util", "moka", "fred", "tracing", "prometheus", "rand"],
-        modules: &[
-            "flow",
-            "l1",
-            "l2",
-            "origin",
-            "bus",
-            "coalesce",
-            "listener",
-            "admin",
-            "config",
-            "telemetry",
-            "clock",
-            "entry",
-            "server",
-            "control",
-            "cli",
-        ],
+        modules: IMPURE,
         why: "policy, key and route are pure: no I/O, no clock, no chance",
         ..NOTHING
     },
@@ -87,25 +89,14 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         who: Who::Only(&["wire"]),
-        modules: &[
-            "flow",
-            "l1",
-            "l2",
-            "origin",
-            "bus",
-            "coalesce",
-            "listener",
-            "admin",
-            "config",
-            "telemetry",
-            "policy",
-            "key",
-            "entry",
-            "server",
-            "control",
-            "cli",
-        ],
+        modules: IMPURE,
         why: "both sides of the proxy speak through wire; it knows neither",
+        ..NOTHING
+    },
+    Rule {
+        who: Who::Only(&["wire"]),
+        modules: &["policy", "key", "route"],
+        why: "wire reads and writes HTTP/1.1, and judges nothing",
         ..NOTHING
     },
     Rule {
