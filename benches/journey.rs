@@ -106,8 +106,9 @@ async fn connect(handled: Arc<AtomicU64>) -> SendRequest<Empty<Bytes>> {
         let (service, handled) = (service.clone(), Arc::clone(&handled));
         async move {
             let client = listener::Client { address: PEER, interim: None, upgrade: None };
+            let head = Box::new(request.into_parts().0);
             let start = Instant::now();
-            let response = service.handle(request.map(|_| RequestBody::empty()), client).await;
+            let response = service.handle(head, RequestBody::empty(), client).await;
             let spent = u64::try_from(start.elapsed().as_nanos()).unwrap();
             handled.fetch_add(spent, Ordering::Relaxed);
             Ok::<_, Infallible>(response)

@@ -6,6 +6,7 @@
 //! [`Content`]. It is compared byte by byte on every hit, so a hash collision can never mix up two
 //! resources.
 
+mod buffer;
 mod content;
 pub mod json;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use http::header::{COOKIE, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
+pub use buffer::KeyBuffer;
 pub use content::{BodyRule, Content, json as json_of};
 
 /// Which parts of a request beyond scheme, host and path a route puts into the key.
@@ -96,10 +98,7 @@ pub struct Target<'a> {
 
 const LENGTH_BYTES: usize = 4;
 
-/// A key under construction, on the stack for keys of ordinary size.
-pub type KeyBuffer = SmallVec<[u8; 256]>;
-
-/// Builds the key of a request. Allocates nothing for keys of up to 256 bytes.
+/// Builds the key of a request.
 pub fn build(target: Target<'_>, class: MethodClass, rules: &KeyRules, headers: &HeaderMap) -> KeyBuffer {
     let mut key = KeyBuffer::new();
     key.extend_from_slice(&[0; LENGTH_BYTES]);
@@ -149,7 +148,9 @@ fn push_url(key: &mut KeyBuffer, target: Target<'_>, rules: &KeyRules) {
     key.extend_from_slice(b"://");
     let default_port = if target.scheme == "https" { ":443" } else { ":80" };
     let host = target.host.strip_suffix(default_port).unwrap_or(target.host);
-    key.extend(host.bytes().map(|b| b.to_ascii_lowercase()));
+    let start = key.len();
+    key.extend_from_slice(host.as_bytes());
+    key[start..].make_ascii_lowercase();
     key.extend_from_slice(target.path.as_bytes());
     if let Some(query) = target.query {
         push_query(key, query, rules);
@@ -235,7 +236,7 @@ pub fn with_query(key: &[u8], query: Option<&str>) -> Option<KeyBuffer> {
     let rest = key.get(LENGTH_BYTES + url.len()..)?;
     let path = url.split('?').next().unwrap_or_default();
     let length = path.len() + query.map_or(0, |query| 1 + query.len());
-    let mut other = KeyBuffer::from_slice(&u32::try_from(length).ok()?.to_be_bytes());
+    let mut other = KeyBuffer::from(&u32::try_from(length).ok()?.to_be_bytes()[..]);
     other.extend_from_slice(path.as_bytes());
     if let Some(query) = query {
         other.push(b'?');

@@ -13,6 +13,7 @@ pub enum HostPattern {
 
 impl HostPattern {
     fn matches(&self, host: &str) -> bool {
+        let host = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
         match self {
             Self::Exact(name) => host.eq_ignore_ascii_case(name),
             Self::Suffix(end) => {
@@ -90,7 +91,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Whether a request for `host` (no port) and `path` belongs to this route.
+    /// Whether a request for `host` and `path` belongs to this route. The host may carry a port, which does not count.
     pub fn matches(&self, method: &Method, host: &str, path: &str) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.hosts.is_empty() || self.hosts.iter().any(|h| h.matches(host)))

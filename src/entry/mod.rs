@@ -60,6 +60,17 @@ const NEVER: u64 = u64::MAX;
 /// No version: the entry was not compared with the invalidation table yet.
 const UNCHECKED: u64 = u64::MAX;
 
+/// Where a response stands in its life.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Its age.
+    pub age: Duration,
+    /// Time until it turns stale, zero if it is.
+    pub fresh_left: Duration,
+    /// Time since it turned stale, zero if it is fresh.
+    pub stale_for: Duration,
+}
+
 /// A stored response. L1 holds millions, so what is small takes little room, and what most have not takes a word. It is
 /// immutable but for what it comes to later, and a hint that any thread may rewrite at any time.
 #[derive(Debug)]
@@ -229,14 +240,15 @@ impl Entry {
         self.initial_age.get().saturating_add(now.since(self.received))
     }
 
-    /// Time until it turns stale, zero if it is.
-    pub fn fresh_left(&self, now: Moment) -> Duration {
-        self.stale_from().saturating_sub(self.age(now))
+    /// Where it stands in its life.
+    pub fn standing(&self, now: Moment) -> Standing {
+        let (age, from) = (self.age(now), self.stale_from());
+        Standing { age, fresh_left: from.saturating_sub(age), stale_for: age.saturating_sub(from) }
     }
 
-    /// Time since it turned stale, zero if it is fresh.
-    pub fn stale_for(&self, now: Moment) -> Duration {
-        self.age(now).saturating_sub(self.stale_from())
+    /// Time until it turns stale, zero if it is.
+    pub fn fresh_left(&self, now: Moment) -> Duration {
+        self.standing(now).fresh_left
     }
 
     /// What may be done with it for a client with this demand.
@@ -255,16 +267,18 @@ impl Entry {
         self.fresh_for.get().saturating_add(window).saturating_sub(self.age(now))
     }
 
+    /// Whether it was found valid, and the table has not changed since.
+    pub fn is_checked(&self, table: &Table) -> bool {
+        cfg!(feature = "unfenced") || self.checked.load(Ordering::Acquire) == table.version()
+    }
+
     /// Whether no invalidation younger than its fetch matches. Costs one atomic load unless the
     /// table changed since the last call.
     pub fn is_valid(&self, url: &str, table: &Table) -> bool {
-        if cfg!(feature = "unfenced") {
-            return true;
-        }
         // The version is read before the check: a record that arrives in between leaves the
         // older version behind, and the next hit checks again.
         let version = table.version();
-        if self.checked.load(Ordering::Acquire) == version {
+        if self.is_checked(table) {
             return true;
         }
         match table.check(self.born, &self.subject(url)) {

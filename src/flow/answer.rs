@@ -69,12 +69,14 @@ impl Answer {
 impl Proxy {
     /// Answers, counts and logs a request that the listener refused.
     pub(super) fn refuse(&self, fault: Fault, peer: SocketAddr) -> Response<Body> {
-        let response = respond::rejected(fault, CacheStatus::new(Outcome::Rejected));
+        let mut response = respond::rejected(fault, CacheStatus::new(Outcome::Rejected));
         let site = self.site.load();
         count(&site.unrouted, &response, Outcome::Rejected);
-        let wanted = self.access.wants(response.status().as_u16(), None);
-        let record = wanted.then(|| Record::refused(fault, peer, &self.access, &self.clock));
-        response.map(|body| body.counted(&site.unrouted.body_bytes).recorded(record))
+        response.body_mut().count(&site.unrouted.body_bytes);
+        if self.access.wants(response.status().as_u16(), None) {
+            response.body_mut().record(Record::refused(fault, peer, &self.access, &self.clock));
+        }
+        response
     }
 
     /// Counts the answer and hands its log record to the body, which knows when it has ended.
@@ -94,11 +96,12 @@ impl Proxy {
             metrics.passed[reason as usize].inc();
         }
         self.metrics.latency[books.outcome as usize].observe(self.clock.now().since(visit.started).as_secs_f64());
-        let record = self
-            .access
-            .wants(response.status().as_u16(), books.fault)
-            .then(|| Record::new(visit, &response, books, route.as_deref(), &self.access, &self.clock));
-        response.map(|body| body.counted(&metrics.body_bytes).recorded(record))
+        response.body_mut().count(&metrics.body_bytes);
+        if self.access.wants(response.status().as_u16(), books.fault) {
+            let record = Record::new(visit, &response, books, route.as_deref(), &self.access, &self.clock);
+            response.body_mut().record(record);
+        }
+        response
     }
 }
 

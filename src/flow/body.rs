@@ -112,13 +112,12 @@ impl Body {
     }
 
     /// Counts the bytes of the body: at once where they are in memory, else as they go out.
-    pub(super) fn counted(mut self, sent: &IntCounter) -> Self {
+    pub(super) fn count(&mut self, sent: &IntCounter) {
         match &self.source {
             Source::Empty => {}
             Source::Full(bytes) => sent.inc_by(bytes.len() as u64),
             Source::Pieces(_) | Source::Shared(_) | Source::Origin(_) => self.sent = Some(sent.clone()),
         }
-        self
     }
 
     /// The whole body of a stored response, behind its fields.
@@ -148,9 +147,8 @@ impl Body {
     }
 
     /// Attaches what is logged when the body ends or is dropped.
-    pub(super) fn recorded(mut self, record: Option<Record>) -> Self {
-        self.record = record.map(Box::new);
-        self
+    pub(super) fn record(&mut self, record: Record) {
+        self.record = Some(Box::new(record));
     }
 }
 

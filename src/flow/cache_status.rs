@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::entry::Standing;
 use crate::reason::{OriginFault, Outcome, Reason};
 
 /// Why a request went to the origin (RFC 9211 section 2.2).
@@ -71,8 +72,9 @@ impl CacheStatus {
         Self { outcome, hit: false, forwarded: None, forward_status: None, ttl: None, reason: None, fault: None }
     }
 
-    /// The member for a stored response that is fresh for so long, or has been stale for so long.
-    pub(super) fn hit(outcome: Outcome, fresh_left: Duration, stale_for: Duration) -> Self {
+    /// The member for a stored response.
+    pub(super) fn hit(outcome: Outcome, standing: &Standing) -> Self {
+        let Standing { fresh_left, stale_for, .. } = *standing;
         let ttl = if stale_for.as_secs() > 0 { -seconds(stale_for) } else { seconds(fresh_left) };
         Self { hit: true, ttl: Some(ttl), ..Self::new(outcome) }
     }

@@ -51,8 +51,9 @@ impl Proxy {
         let Some(slot) = self.l1.find(key) else { return LookUp::Forward(None, Forwarded::UriMiss) };
         let now = visit.started;
         let table = self.log.table();
-        let url = super::key::url_of(key);
-        let entry = slot.select(&visit.parts.headers).filter(|entry| entry.is_valid(url, table));
+        let url = || super::key::url_of(key);
+        let valid = |entry: &&Arc<Entry>| entry.is_checked(table) || entry.is_valid(url(), table);
+        let entry = slot.select(&visit.parts.headers).filter(valid);
         let judged = entry.map(|entry| {
             let reuse = if self.is_trusted(entry, now) { entry.reuse(now, demand) } else { Reuse::Expired };
             (entry, reuse)
@@ -61,9 +62,9 @@ impl Proxy {
             Some((entry, Reuse::Fresh)) => LookUp::Fresh(Arc::clone(entry)),
             Some((entry, Reuse::StaleAccepted)) => LookUp::StaleAccepted(Arc::clone(entry)),
             Some((entry, Reuse::StaleWhileRevalidate)) => LookUp::StaleUsable(Arc::clone(entry)),
-            judged => match self.find_part(&slot, visit, url, demand) {
+            judged => match self.find_part(&slot, visit, url(), demand) {
                 Some(hit) => LookUp::Part(Box::new(hit)),
-                None => self.forward(&slot, judged, visit, url),
+                None => self.forward(&slot, judged, visit, url()),
             },
         }
     }
@@ -172,9 +173,9 @@ impl Proxy {
         now: Moment,
         outcome: Outcome,
     ) -> Answer {
-        let age = entry.age(now);
-        let status = CacheStatus::hit(outcome, entry.fresh_left(now), entry.stale_for(now));
-        let response = respond::stored(visit, entry, form, age, status);
+        let standing = entry.standing(now);
+        let status = CacheStatus::hit(outcome, &standing);
+        let response = respond::stored(visit, entry, form, standing.age, status);
         form.count(&route, entry, &response);
         Answer::new(response, outcome, Some(route))
     }

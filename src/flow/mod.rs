@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, Response};
+use http::{Method, Response, request};
 use tokio::sync::Semaphore;
 
 use crate::bus::Log;
@@ -218,9 +218,9 @@ pub struct Service(pub Arc<Proxy>);
 impl Handler for Service {
     type Body = Body;
 
-    async fn handle(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
+    async fn handle(&self, head: Box<request::Parts>, body: RequestBody, client: Client) -> Response<Body> {
         let proxy = &self.0;
-        let mut visit = Visit::new(request, client, &proxy.clock, proxy.site.load_full());
+        let mut visit = Visit::new(head, body, client, &proxy.clock, proxy.site.load_full());
         let answer = proxy.journey(&mut visit).await;
         proxy.settle(&visit, answer)
     }

@@ -107,7 +107,7 @@ impl Proxy {
     pub(super) fn hit_part(&self, visit: &Visit, route: Arc<Route>, hit: PartHit) -> Answer {
         let (now, outcome) = (self.clock.now(), hit.outcome);
         let entry = hit.parts.entry();
-        let status = CacheStatus::hit(outcome, entry.fresh_left(now), entry.stale_for(now));
+        let status = CacheStatus::hit(outcome, &entry.standing(now));
         Answer::new(hit.respond(visit, &route, now, status), outcome, Some(route))
     }
 

@@ -2,7 +2,7 @@
 //! The only place that turns an error into a status.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -118,7 +118,7 @@ fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_st
     let mut response = match precondition(visit, shown.status, fields) {
         Precondition::NotModified => not_modified(fields),
         Precondition::Proceed if visit.parts.method == Method::HEAD => head_only(&shown),
-        Precondition::Proceed if matches!(form, Form::Coded(..)) => whole(shown),
+        Precondition::Proceed if !visit.is_selective() || matches!(form, Form::Coded(..)) => whole(shown),
         Precondition::Proceed => match partial::requested(&visit.parts, &shown) {
             Some(part) => partial::answer(part, shown),
             None => whole(shown),
@@ -137,7 +137,7 @@ fn say_so(form: &Form<'_>, response: &mut Response<Body>) {
 
 /// What the client's conditions mean for these fields.
 fn precondition(visit: &Visit, status: StatusCode, shown: &impl ByName) -> Precondition {
-    let now = visit.arrived.unwrap_or(SystemTime::UNIX_EPOCH);
+    let Some(now) = visit.arrived else { return Precondition::Proceed };
     validation::evaluate_conditional(&visit.parts.headers, status, shown, now)
 }
 

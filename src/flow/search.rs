@@ -31,7 +31,7 @@ impl Proxy {
     /// still good for others.
     fn look_up_equivalent(&self, visit: &Visit, key: &[u8], demand: &Demand) -> Option<(KeyBuffer, LookUp)> {
         self.l1.equivalents(key).into_iter().find_map(|(place, variance)| {
-            let key = KeyBuffer::from_slice(place.as_bytes());
+            let key = KeyBuffer::from(place.as_bytes());
             let found = self.look_up(visit, &key, demand);
             let (LookUp::Fresh(entry)
             | LookUp::StaleUsable(entry)

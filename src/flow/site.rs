@@ -69,8 +69,7 @@ impl Site {
 
     /// The first route that takes the request. `host` may carry a port.
     pub fn route(&self, method: &Method, host: &str, path: &str) -> Option<&Arc<Route>> {
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-        self.routes.iter().find(|route| route.matcher.matches(method, name, path))
+        self.routes.iter().find(|route| route.matcher.matches(method, host, path))
     }
 
     /// A route by its name.

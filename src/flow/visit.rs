@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, HOST, IF_MODIFIED_SINCE, UPGRADE};
+use http::header::{CONNECTION, HOST, UPGRADE};
 use http::request::Parts;
 use http_body::Body as _;
 
@@ -13,6 +13,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
 use crate::listener::{Client, Interim, Offer, RequestBody};
+use crate::policy::request::is_selective;
 use crate::telemetry::trace::RequestId;
 
 use super::content::Replay;
@@ -21,7 +22,7 @@ use super::site::Site;
 /// One request, with what the listener knows of it.
 pub(super) struct Visit {
     /// Method, target and fields as the client sent them.
-    pub(super) parts: Parts,
+    pub(super) parts: Box<Parts>,
     /// The body, unless it is known to be empty.
     pub(super) body: Option<Box<Replay<RequestBody>>>,
     /// The body as a part of the key, where the route has it so; `body` is then empty.
@@ -36,7 +37,8 @@ pub(super) struct Visit {
     pub(super) upgrade: Option<Offer>,
     /// When the head had arrived.
     pub(super) started: Moment,
-    /// The same on the wall clock, if the request has a date: it tells the century of a year with two digits.
+    /// The same on the wall clock, if the request [is selective](is_selective): it tells the century of a year with two
+    /// digits.
     pub(super) arrived: Option<SystemTime>,
     /// The configuration that this request is served by, whatever is reloaded meanwhile.
     pub(super) site: Arc<Site>,
@@ -45,20 +47,26 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    pub(super) fn new(request: http::Request<RequestBody>, client: Client, clock: &Clock, site: Arc<Site>) -> Self {
-        let (parts, body) = request.into_parts();
+    pub(super) fn new(parts: Box<Parts>, body: RequestBody, client: Client, clock: &Clock, site: Arc<Site>) -> Self {
         let Client { address: peer, interim, upgrade } = client;
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
         let started = clock.now();
-        let arrived = parts.headers.contains_key(IF_MODIFIED_SINCE).then(|| clock.wall());
+        let arrived = is_selective(&parts.headers).then(|| clock.wall());
         let request_id = OnceLock::new();
         Self { parts, body, content: None, peer, trusted, interim, upgrade, started, arrived, site, request_id }
     }
 
+    /// Whether the client may want less than the whole of a response: most cannot, and are asked no more.
+    pub(super) fn is_selective(&self) -> bool {
+        self.arrived.is_some()
+    }
+
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
     pub(super) fn host(&self) -> &str {
-        let from_field = || self.parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        // Clients send it first (RFC 9110 section 7.2), where it is found sooner than by its hash.
+        let field = || self.parts.headers.iter().find(|(name, _)| *name == HOST);
+        let from_field = || field().and_then(|(_, host)| host.to_str().ok());
         self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(from_field).unwrap_or_default()
     }
 

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
-use http_body::Body;
+use http::{Response, StatusCode, Version};
+use http_body::Body as _;
 use prometheus::{IntCounter, IntGauge};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -187,19 +187,21 @@ struct Connection<'a, T, H> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
     /// One request and its response.
-    async fn exchange(&mut self, parts: Parts, head: Head) -> io::Result<Then> {
+    async fn exchange(&mut self, parts: Box<Parts>, head: Head) -> io::Result<Then> {
         let asked = Asked::new(&parts, head);
         let body = self.begin(head);
         // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
         let interim = Some(self.outbox.open()).filter(|_| parts.version == Version::HTTP_11);
         let (switch, upgrade) = head.upgrade.then(tunnel::offer).unzip();
         let client = Client { address: self.peer, interim, upgrade };
-        let response = self.shared.handler.handle(Request::from_parts(parts, body), client);
-        let response = self.handled(pin!(response)).await?;
+        let response = self.shared.handler.handle(parts, body, client);
+        let mut response = self.handled(pin!(response)).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let ignored = self.ignores_body().await;
         let last = ignored || self.refused || self.shared.draining.load(Relaxed);
-        let keeps = self.respond(response, asked, last).await?;
+        let keeps = self.respond(&mut response, asked, last).await?;
+        // What is logged of it is complete.
+        drop(response);
         let then = if ignored || !(keeps || switches) { Then::Close } else { self.next().await? };
         Ok(match (then, switch) {
             (Then::Next, Some(switch)) if switches => Then::Switch(switch),
@@ -213,8 +215,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         self.shared.count(fault);
         self.refused = true;
         let _in_flight = InFlight::new(&self.shared.in_flight);
-        let response = self.shared.handler.reject(fault, self.peer);
-        self.respond(response, Asked::refused(), true).await?;
+        let mut response = self.shared.handler.reject(fault, self.peer);
+        self.respond(&mut response, Asked::refused(), true).await?;
         Ok(Then::Close)
     }
 
@@ -283,13 +285,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
     }
 
     /// Writes a response. Whether a further request may follow it.
-    async fn respond(&mut self, response: Response<H::Body>, asked: Asked, last: bool) -> io::Result<bool> {
+    async fn respond(&mut self, response: &mut Response<H::Body>, asked: Asked, last: bool) -> io::Result<bool> {
         // It has its answer: there is no point in asking for the body any more.
         self.expects = false;
-        let (parts, body) = response.into_parts();
-        let mut body = pin!(body);
-        let exact = body.size_hint().exact();
-        let mut writing = Writing::new(asked, &parts, exact, last);
+        let mut writing = Writing::new(asked, response, last);
         let mut begun = false;
         let mut ended = false;
         let written = poll_fn(|cx| {
@@ -297,11 +296,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
                 begun = true;
                 ended = HEAD.with_borrow_mut(|head| {
                     head.clear();
-                    writing.head(head, &parts, &*body, || self.shared.clock.wall());
-                    self.poll_first(cx, head, &mut writing, body.as_mut())
+                    writing.head(head, response, || self.shared.clock.wall());
+                    self.poll_first(cx, head, &mut writing, response.body_mut())
                 })?;
             }
-            self.poll_rest(cx, &mut ended, &mut writing, body.as_mut())
+            self.poll_rest(cx, &mut ended, &mut writing, response.body_mut())
         });
         written.await?;
         Ok(writing.keeps())
@@ -313,14 +312,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         cx: &mut Context<'_>,
         head: &mut Vec<u8>,
         writing: &mut Writing,
-        mut body: Pin<&mut H::Body>,
+        body: &mut H::Body,
     ) -> io::Result<bool> {
         if writing.is_complete() {
             self.outbound.write(cx, &mut self.io, head, Bytes::new())?;
             return Ok(true);
         }
         if writing.is_sized()
-            && let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx)
+            && let Poll::Ready(Some(frame)) = Pin::new(body).poll_frame(cx)
             && let Ok(data) = frame.map_err(io::Error::other)?.into_data()
         {
             let [_, data, _] = writing.data(data);
@@ -337,12 +336,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         cx: &mut Context<'_>,
         ended: &mut bool,
         writing: &mut Writing,
-        mut body: Pin<&mut H::Body>,
+        body: &mut H::Body,
     ) -> Poll<io::Result<()>> {
         loop {
             let mut waits = false;
             while !*ended && !waits && !self.outbound.is_full() {
-                match body.as_mut().poll_frame(cx) {
+                match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Pending => waits = true,
                     Poll::Ready(frame) => *ended = self.frame(frame.transpose().map_err(io::Error::other)?, writing)?,
                 }

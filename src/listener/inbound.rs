@@ -21,10 +21,9 @@ use crate::wire::scratch::poll_read;
 const MAX_AHEAD: usize = 16 * 1024;
 
 /// What comes next on a connection.
-#[allow(clippy::large_enum_variant, reason = "a box would cost every request an allocation")]
 pub(super) enum Next {
     /// A request.
-    Request(Parts, Head),
+    Request(Box<Parts>, Head),
     /// Something that is not to be answered as a request.
     Refused(Fault),
     /// Nothing: the client has left, or was idle for too long.
@@ -65,7 +64,9 @@ impl Inbound {
 
     /// The next request.
     pub(super) fn poll_next<T: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut T) -> Poll<Next> {
-        if let Some(next) = self.next_kept() {
+        if !self.kept.is_empty()
+            && let Some(next) = self.next_kept()
+        {
             return Poll::Ready(next);
         }
         loop {

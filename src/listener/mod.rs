@@ -31,7 +31,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body::Body;
 use http_body_util::{Empty, Full};
 
@@ -56,7 +57,7 @@ pub struct Client {
 }
 
 /// The body of a response, and what of its head was ready before.
-pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static {
+pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static {
     /// Field lines, each with its end, that are written before the fields of the response. If there are any,
     /// `Date` is among them; fields that frame the message or speak of the connection are not.
     fn lines(&self) -> &[u8] {
@@ -86,7 +87,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// To switch protocols, answer 101 and await the client's [`Offer`] in a task of its own.
     fn handle(
         &self,
-        request: Request<RequestBody>,
+        head: Box<Parts>,
+        body: RequestBody,
         client: Client,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 

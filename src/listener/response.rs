@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::time::SystemTime;
 
 use bytes::{BufMut, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRANSFER_ENCODING};
-use http::response::Parts;
-use http::{HeaderMap, Method, StatusCode, Version, request};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 
 use super::Payload;
 use super::request::Head;
@@ -29,12 +29,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(parts: &request::Parts, head: Head) -> Self {
+    pub(super) fn new(parts: &Parts, head: Head) -> Self {
         Self {
             head: parts.method == Method::HEAD,
             http10: parts.version == Version::HTTP_10,
             keeps: head.keeps,
-            trailers: parts.headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers")),
+            trailers: head.trailers,
         }
     }
 
@@ -68,9 +68,9 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// How to answer `asked` with `response`, whose body has `exact` bytes, if that is known. `last` if
-    /// nothing shall follow on the connection.
-    pub(super) fn new(asked: Asked, response: &Parts, exact: Option<u64>, last: bool) -> Self {
+    /// How to answer `asked` with `response`. `last` if nothing shall follow on the connection.
+    pub(super) fn new(asked: Asked, response: &Response<impl Payload>, last: bool) -> Self {
+        let exact = response.body().size_hint().exact();
         let framing = framing(asked, response, exact);
         let keeps = asked.keeps && !last && !matches!(framing, Framing::ToClose);
         Self { asked, framing, exact, keeps }
@@ -92,25 +92,19 @@ impl Writing {
     }
 
     /// Writes the head to `out`. `now` tells the time, where the response does not.
-    pub(super) fn head(
-        &self,
-        out: &mut Vec<u8>,
-        response: &Parts,
-        body: &impl Payload,
-        now: impl FnOnce() -> SystemTime,
-    ) {
-        status_line(out, self.asked, response.status);
-        let lines = body.lines();
+    pub(super) fn head(&self, out: &mut Vec<u8>, response: &Response<impl Payload>, now: impl FnOnce() -> SystemTime) {
+        status_line(out, self.asked, response.status());
+        let lines = response.body().lines();
         out.put_slice(lines);
-        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
-        for (name, value) in &response.headers {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        for (name, value) in response.headers() {
             // Who frames a message says how; nobody else.
             let framing = *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING || (*name == CONNECTION && !switches);
             if !framing {
                 line(out, name.as_str(), value.as_bytes());
             }
         }
-        body.sign(out);
+        response.body().sign(out);
         match &self.framing {
             Framing::Length(length) => line(out, "content-length", itoa::Buffer::new().format(*length).as_bytes()),
             Framing::Chunked(_) => line(out, "transfer-encoding", b"chunked"),
@@ -122,7 +116,7 @@ impl Writing {
         } else if !switches && self.asked.http10 {
             line(out, "connection", b"keep-alive");
         }
-        if lines.is_empty() && !response.headers.contains_key(DATE) {
+        if lines.is_empty() && !response.headers().contains_key(DATE) {
             date(out, now());
         }
         out.put_slice(b"\r\n");
@@ -130,11 +124,11 @@ impl Writing {
 
     /// The length that a response to GET would have had (RFC 9110 section 8.6). Never where a body could not
     /// even have been.
-    fn length_of_absent(&self, out: &mut Vec<u8>, response: &Parts) {
-        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+    fn length_of_absent<B>(&self, out: &mut Vec<u8>, response: &Response<B>) {
+        if response.status().is_informational() || response.status() == StatusCode::NO_CONTENT {
             return;
         }
-        if let Some(length) = response.headers.get(CONTENT_LENGTH) {
+        if let Some(length) = response.headers().get(CONTENT_LENGTH) {
             line(out, "content-length", length.as_bytes());
         } else if let Some(length) = self.exact.filter(|length| self.asked.head && *length > 0) {
             line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
@@ -173,15 +167,15 @@ impl Writing {
     }
 }
 
-fn framing(asked: Asked, response: &Parts, exact: Option<u64>) -> Framing {
-    let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if asked.head || bodiless || response.status.is_informational() {
+fn framing<B>(asked: Asked, response: &Response<B>, exact: Option<u64>) -> Framing {
+    let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if asked.head || bodiless || response.status().is_informational() {
         return Framing::None;
     }
-    match exact.or_else(|| announced(&response.headers)) {
+    match exact.or_else(|| announced(response.headers())) {
         Some(length) => Framing::Length(length),
         None if asked.http10 => Framing::ToClose,
-        None => Framing::Chunked(if asked.trailers { named(&response.headers) } else { Vec::new() }),
+        None => Framing::Chunked(if asked.trailers { named(response.headers()) } else { Vec::new() }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Notify, Semaphore};
@@ -68,7 +68,8 @@ impl Answers {
 impl Handler for Answers {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<RequestBody>, client: Client) -> Response<Self::Body> {
+    async fn handle(&self, head: Box<Parts>, body: RequestBody, client: Client) -> Response<Self::Body> {
+        let request = Request::from_parts(*head, body);
         self.interim.lock().unwrap().push(client.interim);
         self.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
         let text = |status, text: String| Response::builder().status(status).body(Full::from(text)).unwrap();

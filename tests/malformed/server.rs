@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use millpond::config::{Limits, Listen, RuntimeModel};
@@ -46,7 +47,8 @@ impl Recorder {
 impl Handler for Recorder {
     type Body = Full<Bytes>;
 
-    async fn handle(&self, request: Request<RequestBody>, _: Client) -> Response<Self::Body> {
+    async fn handle(&self, head: Box<Parts>, body: RequestBody, _: Client) -> Response<Self::Body> {
+        let request = Request::from_parts(*head, body);
         self.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
         self.threads.lock().unwrap().push(thread::current().id());
         if request.uri().path() == "/slow" {

@@ -157,7 +157,7 @@ proptest! {
         // Each of these adds and subtracts; with overflow checks none may panic.
         let now = Moment::from_micros(later);
         prop_assert!(entry.fresh_left(now) <= entry.lifetimes().fresh_for);
-        prop_assert!(entry.fresh_left(now).is_zero() || entry.stale_for(now).is_zero());
+        prop_assert!(entry.fresh_left(now).is_zero() || entry.standing(now).stale_for.is_zero());
         prop_assert!(entry.useful_for(now) >= entry.fresh_left(now));
         prop_assert!(entry.unasked(now) >= took);
         let any = Demand { max_stale: Some(Duration::MAX), ..Demand::default() };

@@ -36,6 +36,8 @@ pub(in crate::listener) struct Head {
     pub(in crate::listener) keeps: bool,
     /// Whether the client waits to be told to send its body (RFC 9110 section 10.1.1).
     pub(in crate::listener) expects: bool,
+    /// Whether the client takes trailers (RFC 9110 section 10.1.4).
+    pub(in crate::listener) trailers: bool,
 }
 
 /// Where a field is, from the first byte of its head.
@@ -71,6 +73,7 @@ struct Seen {
     closes: bool,
     keeps: bool,
     expects: bool,
+    trailers: bool,
 }
 
 impl HeadParser {
@@ -137,6 +140,10 @@ impl HeadParser {
         self.fields.push(Span { name: self.at..self.at + name.len(), value: value_at..value_at + value.len() });
         // Names are told apart by length first: almost every field is none of these.
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                self.seen.trailers |= field::list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+                Ok(())
+            }
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value_at, value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.seen.expects = value.eq_ignore_ascii_case(b"100-continue");
@@ -221,13 +228,15 @@ impl HeadParser {
                 upgrade: self.seen.upgrade && !self.seen.http10,
                 expects: self.seen.expects && !self.seen.http10,
                 keeps: !self.seen.closes && (self.seen.keeps || !self.seen.http10),
+                trailers: self.seen.trailers,
             }),
         }
     }
 
-    /// Method, target and fields of the complete head in `head`. What follows is another head.
-    pub(in crate::listener) fn finish_with(&mut self, head: &Bytes) -> Result<Parts, Fault> {
-        let (mut parts, ()) = Request::new(()).into_parts();
+    /// Method, target and fields of the complete head in `head`. What follows is another head. In a box, since many
+    /// hands pass it on.
+    pub(in crate::listener) fn finish_with(&mut self, head: &Bytes) -> Result<Box<Parts>, Fault> {
+        let mut parts = Box::new(Request::new(()).into_parts().0);
         parts.method = Method::from_bytes(&head[self.method.clone()]).map_err(|_| Fault::Method)?;
         parts.uri = Uri::from_maybe_shared(head.slice(self.target.clone())).map_err(|_| Fault::Target)?;
         parts.version = if self.seen.http10 { Version::HTTP_10 } else { Version::HTTP_11 };

@@ -85,7 +85,7 @@ pub(super) fn check_host(host: &[u8]) -> Result<(), Fault> {
         let end = memchr::memchr(b']', host).ok_or(Fault::HostInvalid)?;
         (&host[..=end], &host[end + 1..], is_ipv6(&host[1..end]))
     } else {
-        let end = memchr::memchr(b':', host).unwrap_or(host.len());
+        let end = host.iter().position(|&b| b == b':').unwrap_or(host.len());
         (&host[..end], &host[end..], all(&host[..end], HOST))
     };
     if valid && !name.is_empty() && is_port(port) { Ok(()) } else { Err(Fault::HostInvalid) }
@@ -100,9 +100,9 @@ fn is_port(text: &[u8]) -> bool {
     match text {
         [] => true,
         [b':', digits @ ..] if matches!(digits.first(), Some(b'1'..=b'9')) => {
-            // No sign gets this far: `parse` would take a plus.
-            digits.iter().all(u8::is_ascii_digit)
-                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+            let decimal =
+                |number: u32, &digit: &u8| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'));
+            digits.len() <= 5 && digits.iter().try_fold(0, decimal).is_some_and(|port| u16::try_from(port).is_ok())
         }
         _ => false,
     }

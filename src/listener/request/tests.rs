@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -67,9 +68,9 @@ struct Notes {
 impl Handler for Notes {
     type Body = Empty<Bytes>;
 
-    async fn handle(&self, request: Request<RequestBody>, _: Client) -> Response<Self::Body> {
-        let line = format!("{} {}", request.method(), request.uri());
-        let body = request.into_body().collect().await;
+    async fn handle(&self, head: Box<Parts>, body: RequestBody, _: Client) -> Response<Self::Body> {
+        let line = format!("{} {}", head.method, head.uri);
+        let body = body.collect().await;
         let body = body.map(|body| body.to_bytes().to_vec()).map_err(|error| Fault::behind(&error));
         self.seen.lock().unwrap().push((line, body));
         Response::new(Empty::new())

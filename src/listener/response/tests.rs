@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRAILER, TRANSFER_ENCODING, VIA};
-use http::{Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -58,7 +59,7 @@ struct Same(StatusCode, HeaderMap, Script);
 impl Handler for Same {
     type Body = Script;
 
-    async fn handle(&self, _: Request<RequestBody>, _: Client) -> Response<Script> {
+    async fn handle(&self, _: Box<Parts>, _: RequestBody, _: Client) -> Response<Script> {
         let mut response = Response::new(self.2.clone());
         (*response.status_mut(), *response.headers_mut()) = (self.0, self.1.clone());
         response
