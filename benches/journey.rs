@@ -126,9 +126,11 @@ fn proxy(origin: SocketAddr) -> Arc<Proxy> {
     );
     let config = config::parse(&text, Path::new("bench.toml"), &|_| None).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let access = AccessLog::new(&config.log, metrics.log_lines_lost.clone(), std::io::sink()).unwrap();
+    let clock = Clock::system();
+    let lost = metrics.log_lines_lost.clone();
+    let access = AccessLog::new(&config.log, clock.clone(), lost, std::io::sink()).unwrap();
     let log = Log::new(1000, None);
-    let parts = Parts { clock: Clock::system(), metrics, access: Arc::new(access), log, remote: Box::new(Absent) };
+    let parts = Parts { clock, metrics, access: Arc::new(access), log, remote: Box::new(Absent) };
     Arc::new(Proxy::new(&config, parts))
 }
 

@@ -81,7 +81,7 @@ impl Server {
             None => None,
         };
         let lost = metrics.log_lines_lost.clone();
-        let access = access::stdout().and_then(|out| AccessLog::new(&config.log, lost, out));
+        let access = access::stdout().and_then(|out| AccessLog::new(&config.log, clock.clone(), lost, out));
         let access = Arc::new(access.map_err(StartError::AccessLog)?);
         let log_id = LogId::default();
         let invalidations = Log::new(config.invalidation.max_records, fleet(&config, &metrics, log_id.clone())?);

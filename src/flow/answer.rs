@@ -74,7 +74,7 @@ impl Proxy {
         count(&site.unrouted, &response, Outcome::Rejected);
         response.body_mut().count(&site.unrouted.body_bytes);
         if self.access.wants(response.status().as_u16(), None) {
-            response.body_mut().record(Record::refused(fault, peer, &self.access, &self.clock));
+            response.body_mut().record(Record::refused(fault, peer, &self.access, self.clock.now()));
         }
         response
     }
@@ -98,7 +98,7 @@ impl Proxy {
         self.metrics.latency[books.outcome as usize].observe(self.clock.now().since(visit.started).as_secs_f64());
         response.body_mut().count(&metrics.body_bytes);
         if self.access.wants(response.status().as_u16(), books.fault) {
-            let record = Record::new(visit, &response, books, route.as_deref(), &self.access, &self.clock);
+            let record = Record::new(visit, &response, books, route.as_deref(), &self.access);
             response.body_mut().record(record);
         }
         response

@@ -69,7 +69,7 @@ pub struct Body {
     source: Source,
     /// Counts bytes as they go out; `None` once a body in memory was counted as a whole.
     sent: Option<IntCounter>,
-    record: Option<Box<Record>>,
+    record: Option<Record>,
     lines: Lines,
     signature: Option<Signature>,
 }
@@ -148,7 +148,7 @@ impl Body {
 
     /// Attaches what is logged when the body ends or is dropped.
     pub(super) fn record(&mut self, record: Record) {
-        self.record = Some(Box::new(record));
+        self.record = Some(record);
     }
 }
 

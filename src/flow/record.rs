@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Response;
 use http::header::{AGE, HOST};
 
-use crate::clock::{Clock, Moment};
+use crate::clock::Moment;
 use crate::listener::Fault;
 use crate::reason::Outcome;
 use crate::telemetry::access::{AccessLog, AccessRecord};
-use crate::telemetry::trace::{RequestId, TRACEPARENT, TraceContext};
+use crate::telemetry::trace::{RequestId, TraceContext};
 
 use super::answer::Books;
 use super::body::Body;
@@ -21,9 +20,7 @@ use super::visit::Visit;
 /// A record that is logged when it is dropped, with the body it belongs to.
 pub(super) struct Record {
     log: Arc<AccessLog>,
-    clock: Clock,
-    started: Moment,
-    line: Option<AccessRecord>,
+    line: Option<Box<AccessRecord>>,
 }
 
 impl Record {
@@ -33,13 +30,12 @@ impl Record {
         books: Books,
         route: Option<&Route>,
         log: &Arc<AccessLog>,
-        clock: &Clock,
     ) -> Self {
         let headers = &visit.parts.headers;
         let origin_said = || response.headers().get(AGE)?.to_str().ok()?.parse().ok();
         let age = response.body().age().or_else(origin_said);
         let record = AccessRecord {
-            time: clock.wall(),
+            started: visit.started,
             peer: visit.client(),
             method: Some(visit.parts.method.clone()),
             host: headers.get(HOST).cloned(),
@@ -51,18 +47,17 @@ impl Record {
             origin_fault: books.fault,
             route: route.map(|route| Arc::clone(&route.name)),
             body_bytes: 0,
-            duration: Duration::ZERO,
             request_id: visit.request_id().clone(),
-            trace: headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.as_bytes())),
+            trace: TraceContext::of(headers),
             age,
         };
-        Self { log: Arc::clone(log), clock: clock.clone(), started: visit.started, line: Some(record) }
+        Self { log: Arc::clone(log), line: Some(Box::new(record)) }
     }
 
     /// The record of a request that the listener refused: nothing that it says can be trusted.
-    pub(super) fn refused(fault: Fault, peer: SocketAddr, log: &Arc<AccessLog>, clock: &Clock) -> Self {
+    pub(super) fn refused(fault: Fault, peer: SocketAddr, log: &Arc<AccessLog>, now: Moment) -> Self {
         let record = AccessRecord {
-            time: clock.wall(),
+            started: now,
             peer: peer.ip().to_canonical(),
             method: None,
             host: None,
@@ -74,12 +69,11 @@ impl Record {
             origin_fault: None,
             route: None,
             body_bytes: 0,
-            duration: Duration::ZERO,
             request_id: RequestId::random(),
             trace: None,
             age: None,
         };
-        Self { log: Arc::clone(log), clock: clock.clone(), started: clock.now(), line: Some(record) }
+        Self { log: Arc::clone(log), line: Some(Box::new(record)) }
     }
 
     /// Notes bytes of the body as they are sent.
@@ -92,8 +86,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some(mut line) = self.line.take() {
-            line.duration = self.clock.now().since(self.started);
+        if let Some(line) = self.line.take() {
             self.log.record(line);
         }
     }

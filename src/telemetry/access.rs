@@ -14,6 +14,7 @@ use prometheus::IntCounter;
 
 use super::lines::LineQueue;
 use super::trace::{RequestId, TraceContext};
+use crate::clock::{Clock, Moment};
 use crate::config::LogConfig;
 use crate::reason::{OriginFault, Outcome, Reason};
 
@@ -22,7 +23,7 @@ use crate::reason::{OriginFault, Outcome, Reason};
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
     /// When the request's head was complete.
-    pub time: SystemTime,
+    pub started: Moment,
     /// The client, behind trusted proxies the one they name.
     pub peer: IpAddr,
     /// Its method; `None` if the request was refused unread.
@@ -45,8 +46,6 @@ pub struct AccessRecord {
     pub route: Option<Arc<str>>,
     /// Bytes of the response body that were sent.
     pub body_bytes: u64,
-    /// From the request's head to the last byte of the response.
-    pub duration: Duration,
     /// The request's id.
     pub request_id: RequestId,
     /// The trace it belongs to.
@@ -55,14 +54,25 @@ pub struct AccessRecord {
     pub age: Option<u64>,
 }
 
-// The queue holds thousands of these inline: keep them small.
-const _: () = assert!(size_of::<AccessRecord>() <= 352);
+// Thousands of these may wait: keep them small.
+const _: () = assert!(size_of::<AccessRecord>() <= 320);
+
+/// A request that has ended.
+#[derive(Debug)]
+struct Ended {
+    record: Box<AccessRecord>,
+    /// When the request's head was complete.
+    time: SystemTime,
+    /// From the request's head to the last byte of the response.
+    duration: Duration,
+}
 
 /// The running access log.
 pub struct AccessLog {
     /// `None` when the log is switched off.
-    lines: Option<LineQueue<AccessRecord>>,
+    lines: Option<LineQueue<Ended>>,
     sample: Sample,
+    clock: Clock,
 }
 
 /// Which part of the requests is logged.
@@ -90,11 +100,17 @@ impl Sample {
 impl AccessLog {
     /// Starts the writer thread, unless the log is switched off. `lost` counts lines that were
     /// dropped because the writer could not keep up or failed.
-    pub fn new(config: &LogConfig, lost: IntCounter, out: impl Write + Send + 'static) -> io::Result<Self> {
-        let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None }) };
-        let render = move |record: &AccessRecord, line: &mut Vec<u8>| format::line(form, record, line);
+    pub fn new(
+        config: &LogConfig,
+        clock: Clock,
+        lost: IntCounter,
+        out: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None, clock }) };
+        let mut format = format::Format::new(form);
+        let render = move |ended: &Ended, line: &mut Vec<u8>| format.line(ended, line);
         let lines = LineQueue::start("millpond-access", lost, render, out)?;
-        Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample) })
+        Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample), clock })
     }
 
     /// Whether chance picks this request. Draws anew at each call.
@@ -112,10 +128,11 @@ impl AccessLog {
         self.lines.is_some() && (status >= 500 || origin_fault.is_some() || self.sampled())
     }
 
-    /// Logs a request. Never blocks: a line that finds the queue full is dropped and counted.
-    pub fn record(&self, record: AccessRecord) {
+    /// Logs a request that ends now. Never blocks: a line that finds the queue full is dropped and counted.
+    pub fn record(&self, record: Box<AccessRecord>) {
         if let Some(lines) = &self.lines {
-            lines.push(record);
+            let (now, duration) = (self.clock.wall(), self.clock.now().since(record.started));
+            lines.push(Ended { record, time: now.checked_sub(duration).unwrap_or(now), duration });
         }
     }
 
@@ -147,7 +164,8 @@ mod tests {
 
     fn log(access: Option<LogFormat>, sample: f64) -> (AccessLog, IntCounter, TestSink) {
         let (lost, sink) = (IntCounter::new("lost", "lost").unwrap(), TestSink::default());
-        (AccessLog::new(&config(access, sample), lost.clone(), sink.clone()).unwrap(), lost, sink)
+        let log = AccessLog::new(&config(access, sample), Clock::manual(), lost.clone(), sink.clone()).unwrap();
+        (log, lost, sink)
     }
 
     #[test]
@@ -174,7 +192,7 @@ mod tests {
     async fn what_was_recorded_is_written_before_the_exit() {
         let (log, lost, sink) = log(Some(LogFormat::Text), 1.0);
         for _ in 0..50 {
-            log.record(format::tests::record());
+            log.record(Box::new(format::tests::record()));
         }
         assert!(log.flush(PATIENCE).await);
         assert_eq!((sink.text().lines().count(), lost.get()), (50, 0));
@@ -184,10 +202,10 @@ mod tests {
     async fn g8_a_stalled_log_reader_costs_lines_not_requests() {
         let (log, lost, sink) = log(Some(LogFormat::Json), 1.0);
         sink.stall(true);
-        log.record(format::tests::record());
+        log.record(Box::new(format::tests::record()));
         sink.wait_until_blocked();
         for _ in 0..QUEUE_LINES + 7 {
-            log.record(format::tests::record());
+            log.record(Box::new(format::tests::record()));
         }
         assert_eq!(lost.get(), 7);
         sink.stall(false);

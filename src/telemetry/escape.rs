@@ -10,7 +10,11 @@ use std::io::Write;
 /// appear, then a mark that tells its full length.
 pub(super) fn quoted(out: &mut Vec<u8>, value: &[u8], limit: usize) {
     out.push(b'"');
-    escaped(out, value, limit, |c| is_unsafe(c) || matches!(c, '"' | '\\'));
+    if value.len() <= limit && value.iter().all(|&byte| is_plain(byte)) {
+        out.extend_from_slice(value);
+    } else {
+        escaped(out, value, limit, |c| is_unsafe(c) || matches!(c, '"' | '\\'));
+    }
     out.push(b'"');
 }
 
@@ -58,6 +62,11 @@ fn push_escape(out: &mut Vec<u8>, c: char) {
         // All others that `is_unsafe` names lie in the basic plane: one escape is enough.
         c => write_to(out, format_args!("\\u{:04x}", c as u32)),
     }
+}
+
+/// What stands for itself between quotes: nearly everything that is ever logged.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.

@@ -43,20 +43,15 @@ impl RequestId {
 
     /// A new one.
     pub fn random() -> Self {
-        Self(Source::Drawn(rand::random()))
+        // As one number: an array would be drawn byte by byte.
+        Self(Source::Drawn(rand::random::<u128>().to_ne_bytes()))
     }
 
     /// Shows the id as text, which is a valid field value.
     pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
             Source::Client(value) => show(value.to_str().unwrap_or_default()),
-            Source::Drawn(bytes) => {
-                let mut digits = [0; 32];
-                for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-                    pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-                }
-                show(str::from_utf8(&digits).unwrap_or_default())
-            }
+            Source::Drawn(bytes) => with_hex(bytes, show),
         }
     }
 }
@@ -103,6 +98,11 @@ impl TraceContext {
         (parts.next().is_none() && trace_id != [0; 16] && parent_id != [0; 8]).then_some(Self { trace_id })
     }
 
+    /// Shows the trace id: what a log line needs to be found from a trace.
+    pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
+        with_hex(&self.trace_id, show)
+    }
+
     /// That of a request with exactly one valid `traceparent`. With it both fields go on to the origin unchanged;
     /// without it neither does (section 4.3: `tracestate` must not be used when `traceparent` is bad).
     pub fn of(headers: &HeaderMap) -> Option<Self> {
@@ -110,29 +110,37 @@ impl TraceContext {
     }
 }
 
-/// Shows the trace id: what a log line needs to be found from a trace.
-impl fmt::Display for TraceContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.trace_id))
+/// Shows 16 bytes in lower-case hex.
+fn with_hex<T>(bytes: &[u8; 16], show: impl FnOnce(&str) -> T) -> T {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
+    show(str::from_utf8(&digits).unwrap_or_default())
 }
+
+/// What each digit of lower-case hex is worth; 16 for what is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [16; 256];
+    let mut value = 0_u8;
+    while value < 16 {
+        digits[HEX[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
 
 /// Exactly `N` bytes in lower-case hex; the standard forbids upper case.
 fn lower_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let digit = |b: u8| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    };
     let (pairs, []) = text.as_chunks::<2>() else { return None };
-    let mut bytes = [0; N];
-    if pairs.len() != N {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut wrong = 0;
+    let bytes = pairs.map(|[high, low]| {
+        let [high, low] = [high, low].map(|digit| DIGITS[usize::from(digit)]);
+        wrong |= high | low;
+        high << 4 | low & 15
+    });
+    (wrong < 16).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -176,7 +184,7 @@ mod tests {
     fn a_valid_traceparent_names_its_trace() {
         let fields = headers(&[(&TRACEPARENT, VALID.as_bytes()), (&TRACESTATE, b"vendor=1")]);
         let context = TraceContext::of(&fields).expect("valid");
-        assert_eq!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        context.with_text(|id| assert_eq!(id, "4bf92f3577b34da6a3ce929d0e0e4736"));
     }
 
     #[test]

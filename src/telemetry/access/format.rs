@@ -1,11 +1,13 @@
 //! An access record as a line. Trap F19: one record is one line, whatever its fields hold.
+//!
+//! Each request has one, so that nothing goes through `std::fmt` but what hardly any has.
 
-use std::fmt::Display;
-use std::time::SystemTime;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use http::Uri;
 
-use super::AccessRecord;
+use super::{AccessRecord, Ended};
 use crate::config::LogFormat;
 use crate::telemetry::escape::{quoted, write_to};
 
@@ -16,86 +18,160 @@ const MAX_TEXT: usize = 256;
 /// Bytes of a method.
 const MAX_METHOD: usize = 32;
 
-/// Appends the line of `record`, with its end.
-pub(super) fn line(form: LogFormat, record: &AccessRecord, out: &mut Vec<u8>) {
-    match form {
-        LogFormat::Json => json(record, out),
-        LogFormat::Text => text(record, out),
-    }
-    out.push(b'\n');
+/// Makes lines of records.
+pub(super) struct Format {
+    form: LogFormat,
+    second: Second,
 }
 
-/// One flat object. Absent values are left out; names and units are part of the interface.
-fn json(r: &AccessRecord, out: &mut Vec<u8>) {
-    write_to(out, format_args!("{{\"time\":\"{}\",\"peer\":\"{}\"", timestamp(r.time), r.peer));
-    if let Some(method) = &r.method {
-        out.extend_from_slice(b",\"method\":");
-        quoted(out, method.as_str().as_bytes(), MAX_METHOD);
+impl Format {
+    pub(super) fn new(form: LogFormat) -> Self {
+        Self { form, second: Second::default() }
     }
-    if let Some(host) = &r.host {
-        out.extend_from_slice(b",\"host\":");
-        quoted(out, host.as_bytes(), MAX_TEXT);
-    }
-    if let Some(uri) = &r.uri {
-        out.extend_from_slice(b",\"target\":");
-        target(uri, out);
-    }
-    write_to(out, format_args!(",\"status\":{},\"outcome\":\"{}\"", r.status, r.outcome));
-    let mut optional = |name: &str, value: Option<&dyn Display>| {
-        if let Some(value) = value {
-            write_to(out, format_args!(",\"{name}\":\"{value}\""));
+
+    /// Appends the line of a request, with its end.
+    pub(super) fn line(&mut self, ended: &Ended, out: &mut Vec<u8>) {
+        match self.form {
+            LogFormat::Json => self.json(ended, out),
+            LogFormat::Text => self.text(ended, out),
         }
-    };
-    optional("reason", display(r.reason.as_ref()));
-    optional("refusal", display(r.refusal.as_ref()));
-    optional("origin_fault", display(r.origin_fault.as_ref()));
-    optional("trace_id", display(r.trace.as_ref()));
-    if let Some(route) = &r.route {
-        out.extend_from_slice(b",\"route\":");
-        quoted(out, route.as_bytes(), MAX_TEXT);
+        out.push(b'\n');
     }
-    if let Some(age) = r.age {
-        write_to(out, format_args!(",\"age_seconds\":{age}"));
-    }
-    let seconds = r.duration.as_secs_f64();
-    write_to(out, format_args!(",\"body_bytes\":{},\"duration_seconds\":{seconds:.6},\"request_id\":", r.body_bytes));
-    quoted(out, r.request_id.to_string().as_bytes(), MAX_TEXT);
-    out.push(b'}');
-}
 
-/// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
-fn text(r: &AccessRecord, out: &mut Vec<u8>) {
-    let method = r.method.as_ref().map_or("-", |method| cut_method(method.as_str()));
-    write_to(out, format_args!("{} {} {method} ", timestamp(r.time), r.peer));
-    match &r.uri {
-        Some(uri) => target(uri, out),
-        None => out.push(b'-'),
-    }
-    write_to(out, format_args!(" {} {}", r.status, r.outcome));
-    let mut optional = |name: &str, value: Option<&dyn Display>| {
-        if let Some(value) = value {
-            write_to(out, format_args!(" {name}={value}"));
+    /// One flat object. Absent values are left out; names and units are part of the interface.
+    fn json(&mut self, ended: &Ended, out: &mut Vec<u8>) {
+        let r = &*ended.record;
+        out.extend_from_slice(b"{\"time\":\"");
+        self.second.timestamp(ended.time, out);
+        out.extend_from_slice(b"\",\"peer\":\"");
+        address(r.peer, out);
+        out.push(b'"');
+        if let Some(method) = &r.method {
+            out.extend_from_slice(b",\"method\":");
+            quoted(out, method.as_str().as_bytes(), MAX_METHOD);
         }
-    };
-    optional("reason", display(r.reason.as_ref()));
-    optional("refusal", display(r.refusal.as_ref()));
-    optional("origin_fault", display(r.origin_fault.as_ref()));
-    optional("trace_id", display(r.trace.as_ref()));
-    optional("age_seconds", display(r.age.as_ref()));
-    let seconds = r.duration.as_secs_f64();
-    write_to(out, format_args!(" body_bytes={} duration_seconds={seconds:.6}", r.body_bytes));
-    let id = r.request_id.to_string();
-    let host = r.host.as_ref().map(http::HeaderValue::as_bytes);
-    let quotable =
-        [("route", r.route.as_deref().map(str::as_bytes)), ("host", host), ("request_id", Some(id.as_bytes()))];
-    for (name, value) in quotable.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
-        write_to(out, format_args!(" {name}="));
-        quoted(out, value, MAX_TEXT);
+        if let Some(host) = &r.host {
+            out.extend_from_slice(b",\"host\":");
+            quoted(out, host.as_bytes(), MAX_TEXT);
+        }
+        if let Some(uri) = &r.uri {
+            out.extend_from_slice(b",\"target\":");
+            target(uri, out);
+        }
+        out.extend_from_slice(b",\"status\":");
+        number(r.status.into(), out);
+        let mut word = |name: &str, value: &str| {
+            for piece in [",\"", name, "\":\"", value, "\""] {
+                out.extend_from_slice(piece.as_bytes());
+            }
+        };
+        word("outcome", r.outcome.as_str());
+        words(r, &mut word);
+        if let Some(route) = &r.route {
+            out.extend_from_slice(b",\"route\":");
+            quoted(out, route.as_bytes(), MAX_TEXT);
+        }
+        if let Some(age) = r.age {
+            out.extend_from_slice(b",\"age_seconds\":");
+            number(age, out);
+        }
+        out.extend_from_slice(b",\"body_bytes\":");
+        number(r.body_bytes, out);
+        out.extend_from_slice(b",\"duration_seconds\":");
+        seconds(ended.duration, out);
+        out.extend_from_slice(b",\"request_id\":");
+        r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
+        out.push(b'}');
+    }
+
+    /// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
+    fn text(&mut self, ended: &Ended, out: &mut Vec<u8>) {
+        let r = &*ended.record;
+        self.second.timestamp(ended.time, out);
+        out.push(b' ');
+        address(r.peer, out);
+        out.push(b' ');
+        out.extend_from_slice(r.method.as_ref().map_or("-", |method| cut_method(method.as_str())).as_bytes());
+        out.push(b' ');
+        match &r.uri {
+            Some(uri) => target(uri, out),
+            None => out.push(b'-'),
+        }
+        out.push(b' ');
+        number(r.status.into(), out);
+        out.push(b' ');
+        out.extend_from_slice(r.outcome.as_str().as_bytes());
+        words(r, &mut |name, value| {
+            for piece in [" ", name, "=", value] {
+                out.extend_from_slice(piece.as_bytes());
+            }
+        });
+        if let Some(age) = r.age {
+            out.extend_from_slice(b" age_seconds=");
+            number(age, out);
+        }
+        out.extend_from_slice(b" body_bytes=");
+        number(r.body_bytes, out);
+        out.extend_from_slice(b" duration_seconds=");
+        seconds(ended.duration, out);
+        if let Some(route) = &r.route {
+            out.extend_from_slice(b" route=");
+            quoted(out, route.as_bytes(), MAX_TEXT);
+        }
+        if let Some(host) = &r.host {
+            out.extend_from_slice(b" host=");
+            quoted(out, host.as_bytes(), MAX_TEXT);
+        }
+        out.extend_from_slice(b" request_id=");
+        r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
     }
 }
 
-fn display<T: Display>(value: Option<&T>) -> Option<&dyn Display> {
-    value.map(|value| value as &dyn Display)
+/// Shows what is a word of our own, where there is one.
+fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &str)) {
+    if let Some(reason) = r.reason {
+        show("reason", reason.as_str());
+    }
+    if let Some(refusal) = r.refusal {
+        show("refusal", refusal);
+    }
+    if let Some(fault) = r.origin_fault {
+        show("origin_fault", fault.as_str());
+    }
+    if let Some(trace) = &r.trace {
+        trace.with_text(|id| show("trace_id", id));
+    }
+}
+
+fn number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(address) = address else { return write_to(out, format_args!("{address}")) };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        number(octet.into(), out);
+    }
+}
+
+/// Seconds with six decimals.
+fn seconds(span: Duration, out: &mut Vec<u8>) {
+    number(span.as_secs(), out);
+    out.push(b'.');
+    decimals::<6>(span.subsec_micros(), out);
+}
+
+/// The last `N` digits of a number, zeros in front included.
+fn decimals<const N: usize>(mut number: u32, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
 }
 
 /// Path and query, or the host of a CONNECT. Never the user information of an absolute target,
@@ -110,17 +186,39 @@ fn cut_method(method: &str) -> &str {
     method.get(..MAX_METHOD).unwrap_or(method)
 }
 
-/// RFC 3339 with milliseconds. A wall clock set before 1970 or after 9999 shows as 1970: the
-/// formatter panics on the one and fails on the other.
-fn timestamp(time: SystemTime) -> humantime::Rfc3339Timestamp {
-    const YEAR_10000: u64 = 253_402_300_800;
-    let known = time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() < YEAR_10000);
-    humantime::format_rfc3339_millis(if known { time } else { SystemTime::UNIX_EPOCH })
+/// The second of the last line, and what its timestamp begins with: many lines have the same.
+#[derive(Default)]
+struct Second {
+    since_epoch: u64,
+    text: Vec<u8>,
+}
+
+impl Second {
+    /// RFC 3339 with milliseconds. A wall clock set before 1970 or after 9999 shows as 1970: the
+    /// formatter panics on the one and fails on the other.
+    fn timestamp(&mut self, time: SystemTime, out: &mut Vec<u8>) {
+        const YEAR_10000: u64 = 253_402_300_800;
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let known = since_epoch.filter(|since| since.as_secs() < YEAR_10000).unwrap_or_default();
+        if self.text.is_empty() || self.since_epoch != known.as_secs() {
+            self.since_epoch = known.as_secs();
+            self.text.clear();
+            let second = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_epoch);
+            write_to(&mut self.text, format_args!("{}", humantime::format_rfc3339_seconds(second)));
+            // It ends in Z, which stands behind the milliseconds.
+            self.text.pop();
+        }
+        out.extend_from_slice(&self.text);
+        out.push(b'.');
+        decimals::<3>(known.subsec_millis(), out);
+        out.push(b'Z');
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::clock::Moment;
     use crate::reason::{OriginFault, Outcome, Reason};
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
     use http::{HeaderMap, HeaderValue, Method};
@@ -134,7 +232,7 @@ pub(super) mod tests {
     /// A plain hit.
     pub(in crate::telemetry::access) fn record() -> AccessRecord {
         AccessRecord {
-            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123),
+            started: Moment::default(),
             peer: "203.0.113.9".parse().unwrap(),
             method: Some(Method::GET),
             host: Some(HeaderValue::from_static("api.test")),
@@ -146,7 +244,6 @@ pub(super) mod tests {
             origin_fault: None,
             route: Some("api".into()),
             body_bytes: 512,
-            duration: Duration::from_micros(1234),
             request_id: id("abc"),
             trace: None,
             age: Some(7),
@@ -167,8 +264,13 @@ pub(super) mod tests {
     }
 
     fn shown(form: LogFormat, record: &AccessRecord) -> String {
+        shown_at(SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123), form, record)
+    }
+
+    fn shown_at(time: SystemTime, form: LogFormat, record: &AccessRecord) -> String {
         let mut out = Vec::new();
-        line(form, record, &mut out);
+        let ended = Ended { record: Box::new(record.clone()), time, duration: Duration::from_micros(1234) };
+        Format::new(form).line(&ended, &mut out);
         String::from_utf8(out).expect("lines are UTF-8")
     }
 
@@ -242,7 +344,7 @@ pub(super) mod tests {
         for time in
             [SystemTime::UNIX_EPOCH - Duration::from_secs(1), SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)]
         {
-            let line = shown(LogFormat::Text, &AccessRecord { time, ..record() });
+            let line = shown_at(time, LogFormat::Text, &record());
             assert!(line.starts_with("1970-01-01T00:00:00.000Z 203.0.113.9 GET"), "{line}");
         }
     }
