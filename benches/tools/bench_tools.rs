@@ -1,6 +1,7 @@
 //! What `scripts/bench` needs besides the servers it compares: an origin and loads.
 
 mod client;
+mod closed;
 mod origin;
 mod paced;
 mod replay;
@@ -16,6 +17,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 enum Tool {
     /// An origin whose paths say what it answers; see `origin::Wanted`.
     Origin(origin::Args),
+    /// Requests as fast as the server answers.
+    Closed(closed::Args),
     /// Requests at a steady rate, whatever the server makes of it.
     Paced(paced::Args),
     /// Each path of a list once, in order.
@@ -28,6 +31,7 @@ fn main() -> Result<(), Failure> {
     let tool = Tool::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match tool {
+        Tool::Closed(args) => closed::run(&args),
         Tool::Origin(args) => runtime.block_on(origin::serve(args)),
         Tool::Paced(args) => runtime.block_on(paced::run(args)),
         Tool::Replay(args) => runtime.block_on(replay::replay(args)),

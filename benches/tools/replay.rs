@@ -25,9 +25,6 @@ pub(crate) struct ReplayArgs {
     /// Connections.
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// Method.
-    #[arg(long, default_value = "GET")]
-    method: String,
 }
 
 /// The command line of idle connections.
@@ -59,8 +56,8 @@ pub(crate) async fn replay(args: ReplayArgs) -> Result<(), Failure> {
                 let mut connection = Connection::open(args.server).await?;
                 loop {
                     let Some(path) = paths.borrow_mut().pop() else { return Ok::<_, Failure>(()) };
-                    let request = format!("{} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", args.method, args.server);
-                    connection.exchange(request.as_bytes(), args.method == "HEAD").await?;
+                    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", args.server);
+                    connection.exchange(request.as_bytes(), false).await?;
                 }
             })
         })

@@ -26,7 +26,7 @@ class Run:
             if peer not in self.rates:
                 server = make(self.bench)
                 measure.check_stored(self, server, "/1024/hot")
-                self.rates[peer] = measure.wrk(server, "/1024/hot", self.seconds)["per_second"]
+                self.rates[peer] = measure.load(server, "/1024/hot", self.seconds)["per_second"]
                 server.stop()
         return self.rates
 
@@ -39,15 +39,19 @@ def options():
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--only", action="append", choices=list(works.WORKS))
     parser.add_argument("--results", type=pathlib.Path)
+    parser.add_argument("--wrk", action="store_true")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     if chosen.write and chosen.only:
         parser.error("--write needs all works: the page holds the figures of one run")
+    if chosen.write and chosen.wrk:
+        parser.error("--write needs our own load: the page says how that works")
     return chosen
 
 
 def main():
     chosen = options()
+    measure.load.with_wrk = chosen.wrk
     done = []
     with tempfile.TemporaryDirectory(prefix="millpond-bench-") as scratch:
         pathlib.Path(scratch).chmod(0o777)

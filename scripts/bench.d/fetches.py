@@ -4,7 +4,7 @@ import itertools
 import time
 
 import servers
-from measure import Work, against, alternate, check_stored, idle_seconds, metrics, paced, paced_result, write_list, wrk
+from measure import Work, against, alternate, check_stored, idle_seconds, load, metrics, paced, paced_result, write_list
 from servers import LOAD_CORE, Failure, get
 
 COLD_HOST = "bench.test"
@@ -14,7 +14,7 @@ def passed(run):
     """Responses that are never stored: a proxy pure and simple."""
     work = Work("pass", "Pass-through, 1 KiB, keep-alive to the origin")
     started = [servers.millpond(run.bench), servers.nginx(run.bench), servers.haproxy(run.bench), servers.varnish(run.bench)]
-    alternate(run, work, started, lambda server, seconds: wrk(server, "/pass/1024", seconds))
+    alternate(run, work, started, lambda server, seconds: load(server, "/pass/1024", seconds, alone=False))
     against(work, "Millpond", nginx=1.0)
     return work
 
@@ -28,7 +28,7 @@ def missed(run):
     def measure(server, seconds):
         turn = next(unique)
         listed = write_list(run, "miss", (f"/1024/{turn}-{number}" for number in range(seconds * 120_000)))
-        return wrk(server, "/", seconds, paths=listed)
+        return load(server, "/", seconds, paths=listed, alone=False)
 
     alternate(run, work, started, measure)
     against(work, "Millpond", nginx=1.0)

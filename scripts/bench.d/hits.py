@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import servers
-from measure import Work, against, alternate, check_stored, heads, paced, paced_result, replay, write_list, wrk
+from measure import Work, against, alternate, check_stored, load, paced, paced_result, replay, write_list
 from servers import SERVER_CORE, Failure
 
 
@@ -21,7 +21,7 @@ def hits(run, key, title, path, **limits):
     for server in started:
         if server.name not in path_of:
             check_stored(run, server, path)
-    alternate(run, work, started, lambda server, seconds: wrk(server, path_of.get(server.name, path), seconds))
+    alternate(run, work, started, lambda server, seconds: load(server, path_of.get(server.name, path), seconds))
     best = max(("nginx", "HAProxy", "Varnish"), key=lambda peer: work.median(peer, "per_second"))
     if limits:
         against(work, "Millpond", **limits)
@@ -53,7 +53,7 @@ def connections(run):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server, path in ((ours, "/1024/hot"), (bare, "/1k")):
             for count in (64, 10_000):
-                work.add(f"{server.name}, {count:,}", wrk(server, path, max(run.seconds, 5), count))
+                work.add(f"{server.name}, {count:,}", load(server, path, max(run.seconds, 5), count))
     for server in (ours, bare):
         server.stop()
     few, many = (f"{ours.name}, {count:,}" for count in (64, 10_000))
@@ -77,7 +77,7 @@ def hit_l2(run):
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server in (ours, peer):
-            work.add(server.name, wrk(server, "/", run.seconds, paths=listed))
+            work.add(server.name, load(server, "/", run.seconds, paths=listed, alone=False))
         rate = redis_benchmark(bare.port, keys, "get", run.seconds * 80_000)
         work.add("redis-benchmark GET", {"per_second": rate})
     missed = run.bench.origin_requests() - before
@@ -99,21 +99,16 @@ def redis_benchmark(port, keys, command, count):
 def shapes(run):
     """Hits that are answered otherwise than by the whole: 304, HEAD, a range."""
     kinds = {
-        "conditional": ("Conditional hit (304)", "GET", ["If-None-Match", '"v1"']),
+        "conditional": ("Conditional hit (304)", "GET", [("If-None-Match", '"v1"')]),
         "head": ("HEAD of a stored response", "HEAD", []),
-        "range": ("Range of a stored response", "GET", ["Range", "bytes=100-299"]),
+        "range": ("Range of a stored response", "GET", [("Range", "bytes=100-299")]),
     }
     for key, (title, method, fields) in kinds.items():
         work = Work(key, title)
         started = [servers.millpond(run.bench), servers.nginx(run.bench)]
         for server in started:
             check_stored(run, server, "/1024/hot")
-        if method == "HEAD":
-            # wrk waits for the body that a response to HEAD only names.
-            listed = write_list(run, "head", ["/1024/hot"] * 50_000)
-            measure = lambda server, seconds: heads(server, listed, seconds)
-        else:
-            measure = lambda server, seconds: wrk(server, "/1024/hot", seconds, method=method, fields=fields)
+        measure = lambda server, seconds: load(server, "/1024/hot", seconds, method=method, fields=fields)
         alternate(run, work, started, measure)
         against(work, "Millpond", nginx=1.0)
         yield work
@@ -126,12 +121,12 @@ def purges(run):
     check_stored(run, server, "/1024/hot")
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
-        work.add("quiet", wrk(server, "/1024/hot", run.seconds))
+        work.add("quiet", load(server, "/1024/hot", run.seconds, alone=False))
         body = json.dumps({"url": f"http://127.0.0.1:{server.port}/1024/purged-NUMBER"}).replace("NUMBER", "{}")
         more = ["--method", "POST", "--connections", 8, "--body", body]
         storm = paced(server, run.seconds + 1, 1000, "/purge", *more, port=server.admin_port)
         time.sleep(0.5)
-        work.add("with purges", wrk(server, "/1024/hot", run.seconds))
+        work.add("with purges", load(server, "/1024/hot", run.seconds, alone=False))
         done = paced_result(storm)
         if done["failed"][0]:
             raise Failure(f"purges failed: {done}")
@@ -147,10 +142,10 @@ def logs(run):
     quiet = servers.millpond(run.bench)
     logged = servers.millpond(run.bench, extra='\n[log]\naccess = "json"\n')
     quiet.name, logged.name = "log off", "log on"
-    trace = ["traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]
+    trace = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
     fields = {"log off": [], "log on": trace}
     for server in (quiet, logged):
         check_stored(run, server, "/1024/hot")
-    alternate(run, work, [quiet, logged], lambda server, seconds: wrk(server, "/1024/hot", seconds, fields=fields[server.name]))
+    alternate(run, work, [quiet, logged], lambda server, seconds: load(server, "/1024/hot", seconds, fields=fields[server.name]))
     work.bar("requests per second, against logs off", work.ratio("log on", "log off", "per_second"), 0.9)
     return work

@@ -43,16 +43,19 @@ def median(values):
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
-def wrk(server, path, seconds, connections=64, method="GET", paths=None, fields=()):
-    """One run of wrk against a server: rate, CPU time per request, and quantiles of latency."""
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(HERE / "wrk.lua"), f"http://127.0.0.1:{server.port}{path}", "--", method, paths or "-", *fields]
+def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), alone=True):
+    """A closed load on a server: rate, CPU time per request, and quantiles of latency. It never sleeps where it is `alone`
+    on its core. Fields are pairs of a name and a value."""
+    with_wrk = load.with_wrk and method != "HEAD"
+    make = wrk_command if with_wrk else closed_command
+    command = make(server, path, seconds, connections, method, paths, fields, alone)
     before = server.cpu_seconds()
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
     used = server.cpu_seconds() - before
+    output = done.stdout + done.stderr
     result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT ")), None)
-    if not result:
-        raise Failure(f"wrk on {server.name}: {output}")
+    if done.returncode or not result:
+        raise Failure(f"the load on {server.name} failed: {output}")
     requests, micros, p50, p99, p999, broken, bad = map(float, result)
     if broken or bad or not requests:
         raise Failure(f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}")
@@ -63,6 +66,25 @@ def wrk(server, path, seconds, connections=64, method="GET", paths=None, fields=
         "p99_ms": p99 / 1000,
         "p999_ms": p999 / 1000,
     }
+
+
+# Whether wrk makes the load in place of our own.
+load.with_wrk = False
+
+
+def closed_command(server, path, seconds, connections, method, paths, fields, alone):
+    command = [server.bench.build / "examples/bench_tools", "closed", "--server", f"127.0.0.1:{server.port}"]
+    command += ["--path", path, "--seconds", seconds, "--connections", connections, "--method", method]
+    command += ["--list", paths] if paths else []
+    command += ["--spin"] if alone else []
+    return command + [f"--field={name}: {value}" for name, value in fields]
+
+
+def wrk_command(server, path, seconds, connections, method, paths, fields, alone):
+    """wrk sleeps when it has nothing to do, and waits for the body that a response to HEAD only names."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "wrk.lua"]
+    command += [f"http://127.0.0.1:{server.port}{path}", "--", method, paths or "-"]
+    return command + [word for field in fields for word in field]
 
 
 def paced(server, seconds, rate, path, *more, port=None):
@@ -89,21 +111,15 @@ def idle_seconds(core):
     return (int(fields[4]) + int(fields[5])) / TICKS
 
 
-def replay(server, listed, connections=8, method="GET"):
+def replay(server, listed):
     """Sends each path of a list once: rate, and CPU time per request."""
     tool = server.bench.build / "examples/bench_tools"
     command = ["taskset", "-c", LOAD_CORE, tool, "replay", "--server", f"127.0.0.1:{server.port}"]
-    command += ["--list", listed, "--connections", connections, "--method", method]
+    command += ["--list", listed]
     before = server.cpu_seconds()
     output = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
     count, micros = map(int, output.split())
     return {"per_second": count / micros * 1e6, "cpu_us": (server.cpu_seconds() - before) / count * 1e6}
-
-
-def heads(server, listed, seconds):
-    """HEAD requests for about that long."""
-    runs = [replay(server, listed, connections=64, method="HEAD") for _ in range(seconds)]
-    return {figure: median(run[figure] for run in runs) for figure in runs[0]}
 
 
 def alternate(run, work, started, measure):

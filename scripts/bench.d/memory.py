@@ -7,7 +7,7 @@ import random
 import subprocess
 
 import servers
-from measure import Work, check_stored, metric, replay, shuffled, write_list, wrk
+from measure import Work, check_stored, load, metric, replay, shuffled, write_list
 from servers import LOAD_CORE, Failure
 
 # The trace of hit-ratio: objects, how skewed, requests that fill the caches, requests that are counted.
@@ -31,7 +31,7 @@ def objects(run):
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for count in (1000, many):
-            work.add(f"{count:,} objects", wrk(server, "/", run.seconds, paths=lists[count]))
+            work.add(f"{count:,} objects", load(server, "/", run.seconds, paths=lists[count]))
     server.stop()
     work.rows[f"{many:,} objects"][-1]["bytes_each"] = each
     work.bar("requests per second, against 1,000 objects", work.ratio(f"{many:,} objects", "1,000 objects", "per_second"), 0.85)
@@ -96,7 +96,7 @@ def play(run, server, traces):
     """Sends the requests that fill a cache, and then those that are counted."""
     filling, counted = traces
     # Buffers and threads are there before memory is looked at.
-    wrk(server, "/pass/1024", 1, 8)
+    load(server, "/pass/1024", 1, 8, alone=False)
     empty = server.memory()
     replay(server, filling)
     before = run.bench.origin_requests()
