@@ -281,7 +281,7 @@ def redis_section(store, more=""):
 def millpond_on_redis(bench, l1=False):
     store = redis(bench)
     extra = redis_section(store, 'timeout = "1s"\ncompress_from = false\n')
-    server = millpond(bench, entries=10_000_000 if l1 else 1, cache_bytes=1 << 30 if l1 else 1 << 20, extra=extra)
+    server = millpond(bench, entries=10_000_000 if l1 else 0, extra=extra)
     server.name, server.extra, server.store = "Millpond with Redis", [store], store
     return server
 

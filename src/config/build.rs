@@ -29,7 +29,7 @@ pub(super) struct Surroundings<'a> {
 /// Makes the configuration; `None` if a fault was noted on the way.
 pub(super) fn config(raw: raw::File, around: &Surroundings<'_>, faults: &mut Collector<'_>) -> Option<Config> {
     let listen = listen(raw.listen.value);
-    let cache = cache(&raw.cache.value);
+    let cache = cache(&raw.cache.value, raw.redis.is_some(), faults);
     // Without a readable [origins] nothing can be said about the names that routes use.
     let origins = raw.origins.map(|origins| self::origins(origins.value, &origins.place, faults));
     let routes = raw.routes.map(|routes| {
@@ -80,7 +80,11 @@ fn limits(raw: raw::Limits) -> Limits {
     }
 }
 
-fn cache(raw: &raw::CacheStore) -> CacheConfig {
+fn cache(raw: &raw::CacheStore, fleet: bool, faults: &mut Collector<'_>) -> CacheConfig {
+    if let (0, false, Some(place)) = (raw.max_entries.value.0, fleet, &raw.max_entries.given) {
+        let message = "cache.max_entries is 0 and there is no [redis], so that nothing would be stored";
+        faults.add(place.value, message, "raise it, add [redis], or say cache = false in the routes");
+    }
     CacheConfig {
         max_bytes: raw.max_bytes.value.0,
         max_entries: raw.max_entries.value.0,

@@ -264,8 +264,8 @@ section! {
     CacheStore {
         /// Size of all stored responses, overhead included.
         max_bytes: Bytes<KIB, TIB> = Bytes(256 * MIB),
-        /// Stored URLs.
-        max_entries: Whole<1, 1_000_000_000> = Whole(1_000_000),
+        /// Stored URLs. With 0, responses are kept in Redis alone, and so without codings, parts and No-Vary-Search.
+        max_entries: Whole<0, 1_000_000_000> = Whole(1_000_000),
         /// Stored variants of one URL (responses that differ by Vary).
         max_variants: Whole<1, 1024> = Whole(16),
         /// How long a URL is remembered as uncacheable, so that requests for it do not wait for one another.

@@ -25,7 +25,7 @@ use table::{Change, Table};
 pub struct Bounds {
     /// Bytes, overhead included.
     pub max_bytes: u64,
-    /// URLs.
+    /// URLs; with 0, only those that are uncacheable are remembered.
     pub max_entries: u64,
     /// Variants of one URL.
     pub max_variants: usize,
@@ -34,7 +34,7 @@ pub struct Bounds {
 /// What became of an entry offered to L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// It is in, perhaps in place of an older one.
+    /// It is in, perhaps in place of an older one, unless nothing is kept here.
     Kept,
     /// The URL has too many variants already.
     TooManyVariants,
@@ -95,6 +95,13 @@ impl L1 {
     }
 
     fn offer(&self, key: &Key, with: impl FnOnce(Option<&Slot>) -> Option<Slot>) -> Stored {
+        if self.bounds.max_entries == 0 {
+            // It ends a marker all the same.
+            if self.table.peek(key.as_bytes()).is_some() {
+                self.table.change(key, |_| Change::Remove);
+            }
+            return Stored::Kept;
+        }
         let mut verdict = Stored::Kept;
         self.table.change(key, |old| match with(old) {
             Some(slot) => Change::Put(slot),

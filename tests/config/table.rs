@@ -100,6 +100,12 @@ password_env = "MILLPOND_TEST_UNSET"
         r#"millpond.toml:8:16: redis.password_env: the environment variable "MILLPOND_TEST_UNSET" is not set or empty; put the secret there"#,
     ),
     (
+        r"$SOUND[cache]
+max_entries = 0
+",
+        "millpond.toml:7:15: cache.max_entries is 0 and there is no [redis], so that nothing would be stored; raise it, add [redis], or say cache = false in the routes",
+    ),
+    (
         r#"$SOUND[invalidation]
 heartbeat = "2s"
 "#,
