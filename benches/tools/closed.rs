@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Method.
     #[arg(long, default_value = "GET")]
     method: String,
+    /// Status that every response should have.
+    #[arg(long, default_value_t = 200)]
+    status: u16,
     /// Never sleeps: a server then does not pay for waking a client, as it would not for one on another machine. Not where
     /// others need the core.
     #[arg(long)]
@@ -54,8 +57,8 @@ pub(crate) struct Args {
     field: Vec<String>,
 }
 
-/// Runs a closed load, and prints in one line requests, microseconds, three quantiles in microseconds, requests that broke off, and
-/// responses with a status of 400 and more.
+/// Runs a closed load, and prints in one line requests, microseconds, three quantiles in microseconds, requests that broke
+/// off or were never answered, and responses with another status than they should have.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut load = Load::new(args)?;
     let mut buffer = vec![0; BUFFER];
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     while now < end {
         load.poll.poll(&mut events, Some(wait))?;
         for event in &events {
-            load.receive(event.token().0, &mut buffer)?;
+            load.receive(event.token().0, &mut buffer, event.is_read_closed())?;
         }
         now = Instant::now();
         if !events.is_empty() {
@@ -80,6 +83,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             return Err("the server has answered nobody for ten seconds".into());
         }
     }
+    // Nobody waits for half of a run, unless the server has forgotten him.
+    let forgotten = |connection: &&Connection| now - connection.sent > (now - began) / 2;
+    load.broken += load.connections.iter().filter(forgotten).count() as u64;
     let [p50, p99, p999] = [500, 990, 999].map(|thousandths| load.times.quantile(thousandths));
     let count = load.times.count;
     println!("RESULT {count} {} {p50} {p99} {p999} {} {}", micros(now - began), load.broken, load.refused);
@@ -94,6 +100,7 @@ struct Load {
     /// Which of them is sent next.
     next: usize,
     head_only: bool,
+    status: u16,
     times: Times,
     broken: u64,
     refused: u64,
@@ -118,6 +125,9 @@ impl Load {
             None => vec![args.path.clone()],
         };
         let fields: String = args.field.iter().flat_map(|field| [field, "\r\n"]).collect();
+        if paths.is_empty() {
+            return Err("the list of paths is empty".into());
+        }
         let request = |path| format!("{} {path} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", args.method, args.server);
         let poll = Poll::new()?;
         let connections = (0..args.connections).map(|number| Connection::open(args.server, &poll, number));
@@ -127,6 +137,7 @@ impl Load {
             requests: paths.iter().map(|path| request(path).into_bytes()).collect(),
             next: 0,
             head_only: args.method == "HEAD",
+            status: args.status,
             times: Times::default(),
             broken: 0,
             refused: 0,
@@ -144,6 +155,7 @@ impl Load {
             Ok(written) if written == request.len() => Ok(()),
             Ok(_) => Err("a socket took a part of a request".into()),
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.broken += 1;
                 self.reopen(number)
             }
             Err(error) => Err(error.into()),
@@ -156,8 +168,9 @@ impl Load {
         self.send(number, Instant::now())
     }
 
-    /// Reads what is there for a connection, and sends its next request if that was all of the response.
-    fn receive(&mut self, number: usize, buffer: &mut [u8]) -> Result<(), Failure> {
+    /// Reads what is there for a connection, and sends its next request if that was all of the response. `closed` if the
+    /// server has closed its side.
+    fn receive(&mut self, number: usize, buffer: &mut [u8], closed: bool) -> Result<(), Failure> {
         loop {
             let connection = &mut self.connections[number];
             let read = match connection.stream.read(buffer) {
@@ -172,14 +185,14 @@ impl Load {
                 return self.reopen(number);
             };
             let status = connection.take(&buffer[..read], self.head_only)?;
-            self.refused += u64::from(status.is_some_and(|status| status >= 400));
+            self.refused += u64::from(status.is_some_and(|status| status != self.status));
             if connection.left == Some(0) {
                 let now = Instant::now();
                 self.times.note(now - connection.sent);
                 connection.left = None;
                 return if connection.closes { self.reopen(number) } else { self.send(number, now) };
             }
-            if read < buffer.len() {
+            if read < buffer.len() && !closed {
                 // What comes later is a further event.
                 return Ok(());
             }

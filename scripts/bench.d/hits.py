@@ -99,16 +99,16 @@ def redis_benchmark(port, keys, command, count):
 def shapes(run):
     """Hits that are answered otherwise than by the whole: 304, HEAD, a range."""
     kinds = {
-        "conditional": ("Conditional hit (304)", "GET", [("If-None-Match", '"v1"')]),
-        "head": ("HEAD of a stored response", "HEAD", []),
-        "range": ("Range of a stored response", "GET", [("Range", "bytes=100-299")]),
+        "conditional": ("Conditional hit (304)", "GET", [("If-None-Match", '"v1"')], 304),
+        "head": ("HEAD of a stored response", "HEAD", [], 200),
+        "range": ("Range of a stored response", "GET", [("Range", "bytes=100-299")], 206),
     }
-    for key, (title, method, fields) in kinds.items():
+    for key, (title, method, fields, status) in kinds.items():
         work = Work(key, title)
         started = [servers.millpond(run.bench), servers.nginx(run.bench)]
         for server in started:
             check_stored(run, server, "/1024/hot")
-        measure = lambda server, seconds: load(server, "/1024/hot", seconds, method=method, fields=fields)
+        measure = lambda server, seconds: load(server, "/1024/hot", seconds, method=method, fields=fields, status=status)
         alternate(run, work, started, measure)
         against(work, "Millpond", nginx=1.0)
         yield work

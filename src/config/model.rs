@@ -182,7 +182,7 @@ pub enum BypassRule {
 pub struct CacheConfig {
     /// Bytes of stored responses, overhead included.
     pub max_bytes: u64,
-    /// Stored URLs; with 0, no response is kept in memory.
+    /// Stored URLs; with 0, no fresh response is kept in memory.
     pub max_entries: u64,
     /// Stored variants of one URL.
     pub max_variants: usize,

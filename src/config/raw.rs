@@ -264,7 +264,8 @@ section! {
     CacheStore {
         /// Size of all stored responses, overhead included.
         max_bytes: Bytes<KIB, TIB> = Bytes(256 * MIB),
-        /// Stored URLs. With 0, responses are kept in Redis alone, and so without codings, parts and No-Vary-Search.
+        /// Stored URLs. With 0, Redis alone keeps what is fresh: nothing larger than redis.max_object_size, no parts, no codings,
+        /// and no answers to GET from another query (no_vary_search) or from POST (post_fills_get).
         max_entries: Whole<0, 1_000_000_000> = Whole(1_000_000),
         /// Stored variants of one URL (responses that differ by Vary).
         max_variants: Whole<1, 1024> = Whole(16),

@@ -25,7 +25,7 @@ use table::{Change, Table};
 pub struct Bounds {
     /// Bytes, overhead included.
     pub max_bytes: u64,
-    /// URLs; with 0, only those that are uncacheable are remembered.
+    /// URLs; with 0, only what is stale is kept, and only what is uncacheable remembered.
     pub max_entries: u64,
     /// Variants of one URL.
     pub max_variants: usize,
@@ -34,7 +34,7 @@ pub struct Bounds {
 /// What became of an entry offered to L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// It is in, perhaps in place of an older one, unless nothing is kept here.
+    /// It is in, perhaps in place of an older one, or is not to be kept here.
     Kept,
     /// The URL has too many variants already.
     TooManyVariants,
@@ -77,6 +77,14 @@ impl L1 {
 
     /// Stores an entry in place of those it supersedes, and ends a hit-for-miss marker.
     pub fn store(&self, key: &Key, entry: &Arc<Entry>, now: Moment) -> Stored {
+        if self.keeps_no_responses() && !entry.fresh_left(now).is_zero() {
+            // Redis has it. What is stale is kept, or clients would wait for its refresh, or ask an origin that failed a
+            // moment ago; that ends now, and so does a marker.
+            if self.table.peek(key.as_bytes()).is_some() {
+                self.table.change(key, |_| Change::Remove);
+            }
+            return Stored::Kept;
+        }
         self.offer(key, |old| Slot::with(old, entry, self.bounds.max_variants, now))
     }
 
@@ -90,18 +98,18 @@ impl L1 {
         now: Moment,
         valid: impl Fn(&Entry) -> bool,
     ) -> Stored {
+        if self.keeps_no_responses() {
+            return Stored::Kept;
+        }
         let terms = slot::Terms { max_variants: self.bounds.max_variants, max_bytes, valid };
         self.offer(key, |old| Slot::with_part(old, part, &terms, now))
     }
 
+    fn keeps_no_responses(&self) -> bool {
+        self.bounds.max_entries == 0
+    }
+
     fn offer(&self, key: &Key, with: impl FnOnce(Option<&Slot>) -> Option<Slot>) -> Stored {
-        if self.bounds.max_entries == 0 {
-            // It ends a marker all the same.
-            if self.table.peek(key.as_bytes()).is_some() {
-                self.table.change(key, |_| Change::Remove);
-            }
-            return Stored::Kept;
-        }
         let mut verdict = Stored::Kept;
         self.table.change(key, |old| match with(old) {
             Some(slot) => Change::Put(slot),
@@ -183,7 +191,7 @@ impl L1 {
 
 #[cfg(test)]
 mod tests {
-    use super::slot::tests::{at, dated};
+    use super::slot::tests::{at, dated, part};
     use super::*;
     use crate::key::MethodClass;
     use crate::telemetry::metrics::Metrics;
@@ -193,6 +201,25 @@ mod tests {
     fn l1() -> (L1, Key) {
         let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: MAX_BYTES, max_variants: 2 };
         (L1::new(bounds, &Metrics::new().unwrap().l1), Key::of_url("http://h/a", MethodClass::Get))
+    }
+
+    #[test]
+    fn where_no_responses_are_kept_what_is_stale_stays_and_markers_end_as_they_should() {
+        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: 0, max_variants: 2 };
+        let (l1, key) = (L1::new(bounds, &Metrics::new().unwrap().l1), l1().1);
+        let entry = dated("x-a", 36, 1);
+        let (fresh, stale) = (at(1), at(100));
+        assert_eq!(l1.store(&key, &entry, fresh), Stored::Kept);
+        assert!(l1.find(key.as_bytes()).is_none());
+        l1.store(&key, &entry, stale);
+        assert_eq!(l1.find(key.as_bytes()).unwrap().entries().len(), 1);
+        l1.store(&key, &entry, fresh);
+        assert!(l1.find(key.as_bytes()).is_none(), "a fresh one took its place, and is in Redis");
+        l1.mark_too_large(&key, at(200), fresh);
+        l1.store_part(&key, part("x-a", 0..4), 100, fresh, |_| true);
+        assert!(l1.find(key.as_bytes()).unwrap().is_too_large(fresh), "a part ends no marker");
+        l1.store(&key, &entry, fresh);
+        assert!(l1.find(key.as_bytes()).is_none(), "the whole does");
     }
 
     fn body(length: usize) -> Bytes {

@@ -318,7 +318,7 @@ pub(super) mod tests {
     }
 
     /// The bytes of this range of ten zeros, selected by this field.
-    fn part(field: &'static str, range: std::ops::Range<u64>) -> Parts {
+    pub(in crate::l1) fn part(field: &'static str, range: std::ops::Range<u64>) -> Parts {
         let mut entry = Arc::into_inner(dated(field, 36, 1)).unwrap();
         let length = usize::try_from(range.end - range.start).unwrap();
         let mut content = entry.content().clone();

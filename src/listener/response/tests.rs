@@ -124,11 +124,16 @@ async fn trailers_follow_where_they_are_announced_and_taken() {
     let body = Script { trailers: Some(trailers.into_iter().collect()), ..script(&["ab"], None) };
     let mut headers = dated();
     headers.insert(TRAILER, HeaderValue::from_static("X-Sum, Content-Length"));
-    let taken = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n";
-    let answer = answered(StatusCode::OK, headers.clone(), body.clone(), taken).await;
-    assert!(answer.ends_with("\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n"), "{answer}");
-    let answer = answered(StatusCode::OK, headers, body, GET).await;
-    assert!(answer.ends_with("\r\n\r\n2\r\nab\r\n0\r\n\r\n"), "{answer}");
+    for (fields, end) in [
+        ("TE: trailers\r\n", "0\r\nx-sum: 1\r\n\r\n"),
+        ("TE: gzip;q=0.5, Trailers\r\n", "0\r\nx-sum: 1\r\n\r\n"),
+        ("TE: gzip\r\n", "0\r\n\r\n"),
+        ("", "0\r\n\r\n"),
+    ] {
+        let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let answer = answered(StatusCode::OK, headers.clone(), body.clone(), &ask).await;
+        assert!(answer.ends_with(&format!("\r\n\r\n2\r\nab\r\n{end}")), "{fields}: {answer}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

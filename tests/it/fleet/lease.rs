@@ -129,7 +129,7 @@ async fn d13_the_holder_of_the_lease_is_killed_and_the_others_go_on_after_a_leas
 }
 
 /// Makes the one value in Redis older by so many milliseconds: what is left of its life tells its age.
-async fn age(redis: &Redis, millis: u64) {
+pub(super) async fn age(redis: &Redis, millis: u64) {
     let key = redis.keys("*:v:-").await.remove(0);
     let left: u64 = redis.ask(&format!("PTTL {key}")).await.trim_start_matches(':').trim().parse().unwrap();
     redis.ask(&format!("PEXPIRE {key} {}", left - millis)).await;

@@ -6,6 +6,7 @@ mod faults;
 mod invalidation;
 mod kinds;
 mod lease;
+mod memory;
 mod registry;
 mod scale;
 mod values;

@@ -7,7 +7,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::soon;
 
-use super::{ask_all, body, instance, instance_with, instances, lasting, section, stored};
+use super::{ask_all, body, instance, instances, lasting, section, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -29,42 +29,6 @@ async fn what_one_instance_has_fetched_the_others_read_from_redis() {
         assert_eq!(answer.header("etag").as_deref(), Some("\"1\""));
     }
     assert_eq!(origin.hits("/a"), 2);
-}
-
-#[tokio::test]
-async fn an_instance_that_keeps_no_responses_answers_from_redis_and_still_asks_once() {
-    let (origin, redis) = (Origin::start().await, Redis::start().await);
-    origin.set("/a", lasting("v1"));
-    origin.on("/mine", |r| r.header("cache-control", "no-store").body("mine"));
-    let one = instance_with(&origin, &format!("[cache]\nmax_entries = 0\n{}", section(&redis.url()))).await;
-    let gate = origin.hold("/a");
-    let clients = ask_all(std::slice::from_ref(&one), 20).await;
-    gate.arrived(1).await;
-    gate.release();
-    for client in clients {
-        assert_eq!(client.rest().await.unwrap(), "v1");
-    }
-    stored(&one, 1).await;
-    for _ in 0..3 {
-        let answer = one.client().get("/a").header("host", "h").send().await;
-        assert_eq!((answer.text(), answer.cache_status().detail.as_deref()), ("v1", Some("l2")));
-    }
-    assert_eq!((origin.hits("/a"), one.metric("l1_entries").await), (1, 0));
-    origin.set("/a", lasting("v2"));
-    one.purge(r#"{"tag": "t", "wait": "5s"}"#).await;
-    assert_eq!(body(&one).await, "v2");
-    // What is uncacheable is remembered, and forgotten when it can be stored after all.
-    let mine = async || one.client().get("/mine").header("host", "h").send().await;
-    assert_eq!(mine().await.text(), "mine");
-    one.reaches("l1_entries", 1).await;
-    assert_eq!(mine().await.text(), "mine");
-    one.reaches("passed_total{reason=\"hit-for-miss\",route=\"all\"}", 1).await;
-    origin.set("/mine", lasting("shared"));
-    assert_eq!(mine().await.text(), "shared");
-    one.reaches("l1_entries", 0).await;
-    assert_eq!(mine().await.text(), "shared");
-    stored(&one, 3).await;
-    assert!(mine().await.cache_status().hit);
 }
 
 #[tokio::test]
