@@ -48,10 +48,6 @@ pub(crate) struct Args {
     /// Status that every response should have.
     #[arg(long, default_value_t = 200)]
     status: u16,
-    /// Never sleeps: a server then does not pay for waking a client, as it would not for one on another machine. Not where
-    /// others need the core.
-    #[arg(long)]
-    spin: bool,
     /// A further field of each request, as "Name: value".
     #[arg(long)]
     field: Vec<String>,
@@ -69,19 +65,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         load.send(number, Instant::now())?;
     }
     let mut now = Instant::now();
-    let mut answered = now;
-    let wait = if args.spin { Duration::ZERO } else { PATIENCE };
     while now < end {
-        load.poll.poll(&mut events, Some(wait))?;
+        load.poll.poll(&mut events, Some(PATIENCE))?;
+        if events.is_empty() {
+            return Err("the server has answered nobody for ten seconds".into());
+        }
         for event in &events {
             load.receive(event.token().0, &mut buffer, event.is_read_closed())?;
         }
         now = Instant::now();
-        if !events.is_empty() {
-            answered = now;
-        } else if now - answered >= PATIENCE {
-            return Err("the server has answered nobody for ten seconds".into());
-        }
     }
     // Nobody waits for half of a run, unless the server has forgotten him.
     let forgotten = |connection: &&Connection| now - connection.sent > (now - began) / 2;

@@ -14,7 +14,7 @@ def passed(run):
     """Responses that are never stored: a proxy pure and simple."""
     work = Work("pass", "Pass-through, 1 KiB, keep-alive to the origin")
     started = [servers.millpond(run.bench), servers.nginx(run.bench), servers.haproxy(run.bench), servers.varnish(run.bench)]
-    alternate(run, work, started, lambda server, seconds: load(server, "/pass/1024", seconds, alone=False))
+    alternate(run, work, started, lambda server, seconds: load(server, "/pass/1024", seconds))
     against(work, "Millpond", nginx=1.0)
     return work
 
@@ -28,7 +28,7 @@ def missed(run):
     def measure(server, seconds):
         turn = next(unique)
         listed = write_list(run, "miss", (f"/1024/{turn}-{number}" for number in range(seconds * 120_000)))
-        return load(server, "/", seconds, paths=listed, alone=False)
+        return load(server, "/", seconds, paths=listed)
 
     alternate(run, work, started, measure)
     against(work, "Millpond", nginx=1.0)

@@ -77,7 +77,7 @@ def hit_l2(run):
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server in (ours, peer):
-            work.add(server.name, load(server, "/", run.seconds, paths=listed, alone=False))
+            work.add(server.name, load(server, "/", run.seconds, paths=listed))
         rate = redis_benchmark(bare.port, keys, "get", run.seconds * 80_000)
         work.add("redis-benchmark GET", {"per_second": rate})
     missed = run.bench.origin_requests() - before
@@ -121,12 +121,12 @@ def purges(run):
     check_stored(run, server, "/1024/hot")
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
-        work.add("quiet", load(server, "/1024/hot", run.seconds, alone=False))
+        work.add("quiet", load(server, "/1024/hot", run.seconds))
         body = json.dumps({"url": f"http://127.0.0.1:{server.port}/1024/purged-NUMBER"}).replace("NUMBER", "{}")
         more = ["--method", "POST", "--connections", 8, "--body", body]
         storm = paced(server, run.seconds + 1, 1000, "/purge", *more, port=server.admin_port)
         time.sleep(0.5)
-        work.add("with purges", load(server, "/1024/hot", run.seconds, alone=False))
+        work.add("with purges", load(server, "/1024/hot", run.seconds))
         done = paced_result(storm)
         if done["failed"][0]:
             raise Failure(f"purges failed: {done}")

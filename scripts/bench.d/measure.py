@@ -43,12 +43,12 @@ def median(values):
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
-def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), alone=True, status=200):
-    """A closed load on a server: rate, CPU time per request, and quantiles of latency. It never sleeps where it is `alone`
-    on its core. Fields are pairs of a name and a value."""
+def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), status=200):
+    """A closed load on a server: rate, CPU time per request, and quantiles of latency. Fields are pairs of a name and a
+    value."""
     with_wrk = load.with_wrk and method != "HEAD"
     make = wrk_command if with_wrk else closed_command
-    command = make(server, path, seconds, connections, method, paths, fields, alone, status)
+    command = make(server, path, seconds, connections, method, paths, fields, status)
     before = server.cpu_seconds()
     done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
     used = server.cpu_seconds() - before
@@ -72,16 +72,15 @@ def load(server, path, seconds, connections=64, method="GET", paths=None, fields
 load.with_wrk = False
 
 
-def closed_command(server, path, seconds, connections, method, paths, fields, alone, status):
+def closed_command(server, path, seconds, connections, method, paths, fields, status):
     command = [server.bench.build / "examples/bench_tools", "closed", "--server", f"127.0.0.1:{server.port}"]
     command += ["--path", path, "--seconds", seconds, "--connections", connections, "--method", method, "--status", status]
     command += ["--list", paths] if paths else []
-    command += ["--spin"] if alone else []
     return command + [f"--field={name}: {value}" for name, value in fields]
 
 
 def wrk_command(server, path, seconds, connections, method, paths, fields, *_):
-    """wrk sleeps when it has nothing to do, takes any status below 400, and cannot ask for HEAD."""
+    """wrk takes any status below 400, and cannot ask for HEAD."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "wrk.lua"]
     command += [f"http://127.0.0.1:{server.port}{path}", "--", method, paths or "-"]
     return command + [word for field in fields for word in field]

@@ -96,7 +96,7 @@ def play(run, server, traces):
     """Sends the requests that fill a cache, and then those that are counted."""
     filling, counted = traces
     # Buffers and threads are there before memory is looked at.
-    load(server, "/pass/1024", 1, 8, alone=False)
+    load(server, "/pass/1024", 1, 8)
     empty = server.memory()
     replay(server, filling)
     before = run.bench.origin_requests()
