@@ -13,7 +13,6 @@ pub enum HostPattern {
 
 impl HostPattern {
     fn matches(&self, host: &str) -> bool {
-        let host = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
         match self {
             Self::Exact(name) => host.eq_ignore_ascii_case(name),
             Self::Suffix(end) => {
@@ -94,9 +93,14 @@ impl Matcher {
     /// Whether a request for `host` and `path` belongs to this route. The host may carry a port, which does not count.
     pub fn matches(&self, method: &Method, host: &str, path: &str) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
-            && (self.hosts.is_empty() || self.hosts.iter().any(|h| h.matches(host)))
+            && (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(without_port(host))))
             && self.path.matches(path)
     }
+}
+
+/// The colons of an IPv6 address stand in brackets.
+fn without_port(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name })
 }
 
 #[cfg(test)]
@@ -129,7 +133,10 @@ mod tests {
         let matcher = |hosts| Matcher { hosts, path: PathPattern::parse("*"), methods: vec![] };
         let exact = matcher(vec![HostPattern::Exact("api.test".into())]);
         assert!(exact.matches(&Method::GET, "API.test", "/"));
+        assert!(exact.matches(&Method::GET, "api.test:8080", "/"), "on any port");
         assert!(!exact.matches(&Method::GET, "api.test.evil", "/"));
+        let address = matcher(vec![HostPattern::Exact("[2001:db8::1]".into())]);
+        assert!(["[2001:db8::1]", "[2001:db8::1]:80"].iter().all(|host| address.matches(&Method::GET, host, "/")));
         let suffix = matcher(vec![HostPattern::Suffix(".test".into())]);
         assert!(suffix.matches(&Method::GET, "a.b.Test", "/"));
         assert!(!suffix.matches(&Method::GET, ".test", "/"));

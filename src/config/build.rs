@@ -32,11 +32,12 @@ pub(super) fn config(raw: raw::File, around: &Surroundings<'_>, faults: &mut Col
     let cache = cache(&raw.cache.value, raw.redis.is_some(), faults);
     // Without a readable [origins] nothing can be said about the names that routes use.
     let origins = raw.origins.map(|origins| self::origins(origins.value, &origins.place, faults));
+    let room = caching::Room::of(&raw.cache.value, raw.redis.as_ref().map(|redis| &redis.value));
     let routes = raw.routes.map(|routes| {
         if routes.value.is_empty() && routes.sound {
             faults.add(routes.place.key, "there is no route", "add [[routes]] with a path and an origin");
         }
-        routes::routes(&routes.value, origins.as_deref(), &raw.cache.value, faults)
+        routes::routes(&routes.value, origins.as_deref(), &room, faults)
     });
     let admin = raw.admin.map(|admin| admin::admin(&admin.value, &listen, around, faults));
     let invalidation = invalidation(&raw.invalidation.value, raw.redis.is_some(), faults);

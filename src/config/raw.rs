@@ -170,7 +170,8 @@ section! {
         coalesce: bool = true,
         /// How long a request waits for the fetch of another before it goes to the origin itself. Not together with coalesce = false.
         coalesce_wait: Timeout = Span::seconds(30),
-        /// The largest body that is stored; at most cache.max_bytes, which also lowers the default.
+        /// The largest body that is stored; at most cache.max_bytes, which also lowers the default, or redis.max_object_size
+        /// where cache.max_entries is 0.
         max_object_size: Bytes<1, TIB> = Bytes(8 * MIB),
         /// What is fetched for a request for a range: "whole", from which it is cut, or "as-asked", the range alone, stored as a part. What is too large to be stored is fetched as asked anyway.
         ranges: RangeFetch = RangeFetch::Whole,

@@ -199,6 +199,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_line_tells_when_the_head_had_come_and_how_long_the_answer_took() {
+        let (clock, sink) = (Clock::manual(), TestSink::default());
+        let lost = IntCounter::new("lost", "lost").unwrap();
+        let log = AccessLog::new(&config(Some(LogFormat::Text), 1.0), clock.clone(), lost, sink.clone()).unwrap();
+        let head = humantime::format_rfc3339_millis(clock.wall()).to_string();
+        let record = AccessRecord { started: clock.now(), ..format::tests::record() };
+        clock.advance(Duration::from_millis(2_500));
+        log.record(Box::new(record));
+        assert!(log.flush(PATIENCE).await);
+        let line = sink.text();
+        assert!(line.starts_with(&head) && line.contains("duration_seconds=2.500000"), "{head} {line}");
+    }
+
+    #[tokio::test]
     async fn g8_a_stalled_log_reader_costs_lines_not_requests() {
         let (log, lost, sink) = log(Some(LogFormat::Json), 1.0);
         sink.stall(true);

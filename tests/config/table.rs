@@ -455,7 +455,16 @@ origin = "a"
     (
         r#"$SOUNDcache = { max_object_size = "2GiB" }
 "#,
-        "millpond.toml:6:29: routes[0].cache.max_object_size is larger than cache.max_bytes; an object cannot be larger than the whole cache; lower it or raise cache.max_bytes",
+        "millpond.toml:6:29: routes[0].cache.max_object_size is larger than cache.max_bytes; no larger object can be stored; lower it or raise cache.max_bytes",
+    ),
+    (
+        r#"$SOUNDcache = { max_object_size = "2MiB" }
+[redis]
+url = "redis://h"
+[cache]
+max_entries = 0
+"#,
+        "millpond.toml:6:29: routes[0].cache.max_object_size is larger than redis.max_object_size; no larger object can be stored; lower it or raise redis.max_object_size",
     ),
     (
         r#"$SOUND[[routes]]

@@ -20,7 +20,7 @@ use crate::route::PathPattern;
 /// `false` means no caching.
 pub(super) fn policy(
     raw: Option<&Found<Switch<raw::Cache>>>,
-    store: &raw::CacheStore,
+    room: &Room,
     faults: &mut Collector<'_>,
 ) -> Option<CachePolicy> {
     let absent;
@@ -41,7 +41,7 @@ pub(super) fn policy(
         bypass: bypass(&raw.bypass.value),
         coalesce: raw.coalesce.value,
         coalesce_wait: raw.coalesce_wait.value.0,
-        max_object_size: max_object_size(raw, store, faults),
+        max_object_size: max_object_size(raw, room, faults),
         ranges: raw.ranges.value,
         post_fills_get: raw.post_fills_get.value,
         compress: compress(raw, faults),
@@ -94,18 +94,33 @@ fn rules(raw: &raw::Cache) -> Rules {
     }
 }
 
-/// The largest body that is stored: what the file says, or the default as far as L1 has room for it.
-fn max_object_size(raw: &raw::Cache, store: &raw::CacheStore, faults: &mut Collector<'_>) -> u64 {
-    let (size, room) = (raw.max_object_size.value.0, store.max_bytes.value.0);
-    if let (Some(place), true) = (&raw.max_object_size.given, size > room) {
-        let message = format!("{} is larger than cache.max_bytes", place.path);
-        faults.add(
-            place.value,
-            message,
-            "an object cannot be larger than the whole cache; lower it or raise cache.max_bytes",
-        );
+/// The largest body that there is room for, and the setting that says so.
+pub(super) struct Room {
+    bytes: u64,
+    setting: &'static str,
+}
+
+impl Room {
+    /// That of the tier that keeps what is fresh.
+    pub(super) fn of(store: &raw::CacheStore, redis: Option<&raw::Redis>) -> Self {
+        match redis {
+            Some(redis) if store.max_entries.value.0 == 0 => {
+                Self { bytes: redis.max_object_size.value.0, setting: "redis.max_object_size" }
+            }
+            _ => Self { bytes: store.max_bytes.value.0, setting: "cache.max_bytes" },
+        }
     }
-    size.min(room)
+}
+
+/// The largest body that is stored: what the file says, or the default as far as there is room for it.
+fn max_object_size(raw: &raw::Cache, room: &Room, faults: &mut Collector<'_>) -> u64 {
+    let (size, Room { bytes, setting }) = (raw.max_object_size.value.0, room);
+    if let (Some(place), true) = (&raw.max_object_size.given, size > *bytes) {
+        let message = format!("{} is larger than {setting}", place.path);
+        let hint = format!("no larger object can be stored; lower it or raise {setting}");
+        faults.add(place.value, message, hint);
+    }
+    size.min(*bytes)
 }
 
 /// What is coded, if anything is.

@@ -15,7 +15,7 @@ use crate::route::{HostPattern, Matcher, PathPattern};
 pub(super) fn routes(
     raw: &[Found<raw::Route>],
     origins: Option<&[OriginEntry]>,
-    store: &raw::CacheStore,
+    room: &caching::Room,
     faults: &mut Collector<'_>,
 ) -> Vec<RouteConfig> {
     let names = names(raw, faults);
@@ -25,7 +25,7 @@ pub(super) fn routes(
         let route = &found.value;
         let matcher = matcher(route, faults);
         let origin = origin(route, origins, faults);
-        let cache = caching::policy(route.cache.as_ref(), store, faults);
+        let cache = caching::policy(route.cache.as_ref(), room, faults);
         let Some(matcher) = matcher else { continue };
         body::check_methods(route.cache.as_ref().map(|cache| &cache.value), &matcher, faults);
         if found.sound {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 use super::{AccessRecord, Ended};
 use crate::config::LogFormat;
@@ -46,14 +46,8 @@ impl Format {
         out.extend_from_slice(b"\",\"peer\":\"");
         address(r.peer, out);
         out.push(b'"');
-        if let Some(method) = &r.method {
-            out.extend_from_slice(b",\"method\":");
-            quoted(out, method.as_str().as_bytes(), MAX_METHOD);
-        }
-        if let Some(host) = &r.host {
-            out.extend_from_slice(b",\"host\":");
-            quoted(out, host.as_bytes(), MAX_TEXT);
-        }
+        outside(b",\"method\":", r.method.as_ref().map(|method| method.as_str().as_bytes()), MAX_METHOD, out);
+        outside(b",\"host\":", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
         if let Some(uri) = &r.uri {
             out.extend_from_slice(b",\"target\":");
             target(uri, out);
@@ -67,10 +61,7 @@ impl Format {
         };
         word("outcome", r.outcome.as_str());
         words(r, &mut word);
-        if let Some(route) = &r.route {
-            out.extend_from_slice(b",\"route\":");
-            quoted(out, route.as_bytes(), MAX_TEXT);
-        }
+        outside(b",\"route\":", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
         if let Some(age) = r.age {
             out.extend_from_slice(b",\"age_seconds\":");
             number(age, out);
@@ -114,14 +105,8 @@ impl Format {
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
         seconds(ended.duration, out);
-        if let Some(route) = &r.route {
-            out.extend_from_slice(b" route=");
-            quoted(out, route.as_bytes(), MAX_TEXT);
-        }
-        if let Some(host) = &r.host {
-            out.extend_from_slice(b" host=");
-            quoted(out, host.as_bytes(), MAX_TEXT);
-        }
+        outside(b" route=", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
+        outside(b" host=", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
         out.extend_from_slice(b" request_id=");
         r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
     }
@@ -140,6 +125,14 @@ fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &str)) {
     }
     if let Some(trace) = &r.trace {
         trace.with_text(|id| show("trace_id", id));
+    }
+}
+
+/// A value that somebody else has made up, behind its name, where there is one.
+fn outside(name: &[u8], value: Option<&[u8]>, limit: usize, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        out.extend_from_slice(name);
+        quoted(out, value, limit);
     }
 }
 
@@ -221,7 +214,7 @@ pub(super) mod tests {
     use crate::clock::Moment;
     use crate::reason::{OriginFault, Outcome, Reason};
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
-    use http::{HeaderMap, HeaderValue, Method};
+    use http::{HeaderMap, Method};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -287,6 +280,30 @@ pub(super) mod tests {
              origin_fault=first-byte-timeout trace_id=4bf92f3577b34da6a3ce929d0e0e4736 body_bytes=512 \
              duration_seconds=0.001234 route=\"api\" host=\"api.test\" request_id=\"abc\"\n"
         );
+    }
+
+    #[test]
+    fn each_line_has_its_own_time_and_an_address_of_either_family() {
+        let mut format = Format::new(LogFormat::Text);
+        let mut out = Vec::new();
+        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        for (millis, peer, duration) in [
+            (999, "203.0.113.9", Duration::from_micros(7)),
+            (1_000, "2001:db8::1", Duration::from_millis(61_500)),
+            (1_001, "10.0.0.1", Duration::ZERO),
+        ] {
+            let record = Box::new(AccessRecord { peer: peer.parse().unwrap(), ..record() });
+            format.line(&Ended { record, time: second + Duration::from_millis(millis), duration }, &mut out);
+        }
+        let shown = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = shown.lines().collect();
+        for (line, begin, duration) in [
+            (lines[0], "2026-09-21T14:13:20.999Z 203.0.113.9 ", "=0.000007 "),
+            (lines[1], "2026-09-21T14:13:21.000Z 2001:db8::1 ", "=61.500000 "),
+            (lines[2], "2026-09-21T14:13:21.001Z 10.0.0.1 ", "=0.000000 "),
+        ] {
+            assert!(line.starts_with(begin) && line.contains(duration), "{line}");
+        }
     }
 
     #[test]
