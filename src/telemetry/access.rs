@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, Uri};
 use prometheus::IntCounter;
@@ -61,10 +61,8 @@ const _: () = assert!(size_of::<AccessRecord>() <= 320);
 #[derive(Debug)]
 struct Ended {
     record: Box<AccessRecord>,
-    /// When the request's head was complete.
-    time: SystemTime,
-    /// From the request's head to the last byte of the response.
-    duration: Duration,
+    /// When the last byte of the response was written.
+    at: Moment,
 }
 
 /// The running access log.
@@ -107,7 +105,7 @@ impl AccessLog {
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None, clock }) };
-        let mut format = format::Format::new(form);
+        let mut format = format::Format::new(form, clock.clone());
         let render = move |ended: &Ended, line: &mut Vec<u8>| format.line(ended, line);
         let lines = LineQueue::start("millpond-access", lost, render, out)?;
         Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample), clock })
@@ -131,8 +129,7 @@ impl AccessLog {
     /// Logs a request that ends now. Never blocks: a line that finds the queue full is dropped and counted.
     pub fn record(&self, record: Box<AccessRecord>) {
         if let Some(lines) = &self.lines {
-            let (now, duration) = (self.clock.wall(), self.clock.now().since(record.started));
-            lines.push(Ended { record, time: now.checked_sub(duration).unwrap_or(now), duration });
+            lines.push(Ended { record, at: self.clock.now() });
         }
     }
 

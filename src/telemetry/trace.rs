@@ -68,7 +68,8 @@ fn is_client_id(value: &[u8]) -> bool {
 
 /// The only field of this name; `None` if there are none or several.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+    // Found sooner than by its hash: a request has few fields.
+    let mut values = headers.iter().filter(|(own, _)| *own == name).map(|(_, value)| value);
     let first = values.next()?;
     values.next().is_none().then_some(first)
 }
@@ -76,31 +77,33 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 /// The trace a request belongs to, from a valid W3C `traceparent`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TraceContext {
-    trace_id: [u8; 16],
+    /// Lower-case hex, as it was sent.
+    trace_id: [u8; 32],
 }
 
 impl TraceContext {
-    /// Reads a `traceparent` value (W3C Trace Context level 1, section 3.2).
+    /// Reads a `traceparent` value (W3C Trace Context level 1, section 3.2): a version of two digits, a trace id of 32, a
+    /// parent id of 16 and flags of two, with dashes between them.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let (version, rest) = value.split_at_checked(2)?;
-        let version = lower_hex::<1>(version)?[0];
-        let (body, more) = rest.split_at_checked("-".len() + 32 + "-".len() + 16 + "-".len() + 2)?;
+        let (&[v0, v1, b'-'], rest) = value.split_first_chunk()? else { return None };
+        let (trace_id, rest) = rest.split_first_chunk::<32>()?;
+        let (&[b'-'], rest) = rest.split_first_chunk()? else { return None };
+        let (parent_id, rest) = rest.split_first_chunk::<16>()?;
+        let (&[b'-', f0, f1], more) = rest.split_first_chunk()? else { return None };
         // Section 3.2.2: version ff is invalid, 00 has no more parts, and a later version may
         // only go on after another dash.
-        if version == 0xff || (version == 0 && !more.is_empty()) || !matches!(more.first(), None | Some(b'-')) {
+        let version = [v0, v1];
+        if version == *b"ff" || (version == *b"00" && !more.is_empty()) || !matches!(more.first(), None | Some(b'-')) {
             return None;
         }
-        let mut parts = body.split(|&b| b == b'-').skip(1);
-        let trace_id = lower_hex::<16>(parts.next()?)?;
-        let parent_id = lower_hex::<8>(parts.next()?)?;
-        lower_hex::<1>(parts.next()?)?;
+        let sound = is_hex(&[v0, v1, f0, f1]) && is_hex(trace_id) && is_hex(parent_id);
         // Section 3.2.2.3 and 3.2.2.4: an id of zeros is invalid.
-        (parts.next().is_none() && trace_id != [0; 16] && parent_id != [0; 8]).then_some(Self { trace_id })
+        (sound && *trace_id != [b'0'; 32] && *parent_id != [b'0'; 16]).then_some(Self { trace_id: *trace_id })
     }
 
     /// Shows the trace id: what a log line needs to be found from a trace.
     pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
-        with_hex(&self.trace_id, show)
+        show(str::from_utf8(&self.trace_id).unwrap_or_default())
     }
 
     /// That of a request with exactly one valid `traceparent`. With it both fields go on to the origin unchanged;
@@ -119,28 +122,11 @@ fn with_hex<T>(bytes: &[u8; 16], show: impl FnOnce(&str) -> T) -> T {
     show(str::from_utf8(&digits).unwrap_or_default())
 }
 
-/// What each digit of lower-case hex is worth; 16 for what is none.
-const DIGITS: [u8; 256] = {
-    let mut digits = [16; 256];
-    let mut value = 0_u8;
-    while value < 16 {
-        digits[HEX[value as usize] as usize] = value;
-        value += 1;
-    }
-    digits
-};
-
-/// Exactly `N` bytes in lower-case hex; the standard forbids upper case.
-fn lower_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let (pairs, []) = text.as_chunks::<2>() else { return None };
-    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
-    let mut wrong = 0;
-    let bytes = pairs.map(|[high, low]| {
-        let [high, low] = [high, low].map(|digit| DIGITS[usize::from(digit)]);
-        wrong |= high | low;
-        high << 4 | low & 15
-    });
-    (wrong < 16).then_some(bytes)
+/// Whether all of it is lower-case hex; the standard forbids upper case. Looks at every digit without a branch, so that the
+/// compiler can take many at a time.
+#[allow(clippy::needless_bitwise_bool, reason = "a branch per digit would keep the loop from being vectorised")]
+fn is_hex(text: &[u8]) -> bool {
+    text.iter().fold(true, |hex, &b| hex & (((b >= b'0') & (b <= b'9')) | ((b >= b'a') & (b <= b'f'))))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, Uri};
 
 use super::{AccessRecord, Ended};
+use crate::clock::{Clock, Moment};
 use crate::config::LogFormat;
 use crate::telemetry::escape::{quoted, write_to};
 
@@ -18,15 +19,19 @@ const MAX_TEXT: usize = 256;
 /// Bytes of a method.
 const MAX_METHOD: usize = 32;
 
+/// How long the wall clock is not looked at again: it is set by so much now and then.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// Makes lines of records.
 pub(super) struct Format {
     form: LogFormat,
+    calendar: Calendar,
     second: Second,
 }
 
 impl Format {
-    pub(super) fn new(form: LogFormat) -> Self {
-        Self { form, second: Second::default() }
+    pub(super) fn new(form: LogFormat, clock: Clock) -> Self {
+        Self { form, calendar: Calendar::new(clock), second: Second::default() }
     }
 
     /// Appends the line of a request, with its end.
@@ -42,7 +47,7 @@ impl Format {
     fn json(&mut self, ended: &Ended, out: &mut Vec<u8>) {
         let r = &*ended.record;
         out.extend_from_slice(b"{\"time\":\"");
-        self.second.timestamp(ended.time, out);
+        self.second.timestamp(self.calendar.begin(ended), out);
         out.extend_from_slice(b"\",\"peer\":\"");
         address(r.peer, out);
         out.push(b'"');
@@ -69,7 +74,7 @@ impl Format {
         out.extend_from_slice(b",\"body_bytes\":");
         number(r.body_bytes, out);
         out.extend_from_slice(b",\"duration_seconds\":");
-        seconds(ended.duration, out);
+        seconds(ended.at.since(r.started), out);
         out.extend_from_slice(b",\"request_id\":");
         r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
         out.push(b'}');
@@ -78,7 +83,7 @@ impl Format {
     /// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
     fn text(&mut self, ended: &Ended, out: &mut Vec<u8>) {
         let r = &*ended.record;
-        self.second.timestamp(ended.time, out);
+        self.second.timestamp(self.calendar.begin(ended), out);
         out.push(b' ');
         address(r.peer, out);
         out.push(b' ');
@@ -104,7 +109,7 @@ impl Format {
         out.extend_from_slice(b" body_bytes=");
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
-        seconds(ended.duration, out);
+        seconds(ended.at.since(r.started), out);
         outside(b" route=", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
         outside(b" host=", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
         out.extend_from_slice(b" request_id=");
@@ -179,6 +184,33 @@ fn cut_method(method: &str) -> &str {
     method.get(..MAX_METHOD).unwrap_or(method)
 }
 
+/// The wall clock as it was a moment ago: to read it for each line costs more than most of what the line says.
+struct Calendar {
+    clock: Clock,
+    /// When it was read, and what it showed.
+    read: Moment,
+    wall: SystemTime,
+}
+
+impl Calendar {
+    fn new(clock: Clock) -> Self {
+        Self { read: clock.now(), wall: clock.wall(), clock }
+    }
+
+    /// When the head of a request had come.
+    fn begin(&mut self, ended: &Ended) -> SystemTime {
+        if ended.at > self.read.plus(GLANCE) {
+            (self.read, self.wall) = (self.clock.now(), self.clock.wall());
+        }
+        let began = ended.record.started;
+        let time = match began > self.read {
+            true => self.wall.checked_add(began.since(self.read)),
+            false => self.wall.checked_sub(self.read.since(began)),
+        };
+        time.unwrap_or(self.wall)
+    }
+}
+
 /// The second of the last line, and what its timestamp begins with: many lines have the same.
 #[derive(Default)]
 struct Second {
@@ -211,7 +243,6 @@ impl Second {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::clock::Moment;
     use crate::reason::{OriginFault, Outcome, Reason};
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
     use http::{HeaderMap, Method};
@@ -262,8 +293,10 @@ pub(super) mod tests {
 
     fn shown_at(time: SystemTime, form: LogFormat, record: &AccessRecord) -> String {
         let mut out = Vec::new();
-        let ended = Ended { record: Box::new(record.clone()), time, duration: Duration::from_micros(1234) };
-        Format::new(form).line(&ended, &mut out);
+        let ended = Ended { record: Box::new(record.clone()), at: record.started.plus(Duration::from_micros(1234)) };
+        let mut format = Format::new(form, Clock::manual());
+        (format.calendar.read, format.calendar.wall) = (record.started, time);
+        format.line(&ended, &mut out);
         String::from_utf8(out).expect("lines are UTF-8")
     }
 
@@ -284,16 +317,21 @@ pub(super) mod tests {
 
     #[test]
     fn each_line_has_its_own_time_and_an_address_of_either_family() {
-        let mut format = Format::new(LogFormat::Text);
+        let clock = Clock::manual();
+        let mut format = Format::new(LogFormat::Text, clock.clone());
         let mut out = Vec::new();
-        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        let since_epoch = clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        clock.jump_wall(1_790_000_000_000 - i64::try_from(since_epoch.as_millis()).unwrap());
+        let start = clock.now();
         for (millis, peer, duration) in [
             (999, "203.0.113.9", Duration::from_micros(7)),
             (1_000, "2001:db8::1", Duration::from_millis(61_500)),
             (1_001, "10.0.0.1", Duration::ZERO),
         ] {
-            let record = Box::new(AccessRecord { peer: peer.parse().unwrap(), ..record() });
-            format.line(&Ended { record, time: second + Duration::from_millis(millis), duration }, &mut out);
+            let started = start.plus(Duration::from_millis(millis));
+            let record = Box::new(AccessRecord { peer: peer.parse().unwrap(), started, ..record() });
+            clock.advance(Duration::from_secs(100));
+            format.line(&Ended { record, at: started.plus(duration) }, &mut out);
         }
         let shown = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = shown.lines().collect();
