@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 
 use crate::policy::fields::ByName;
 use crate::wire::field::{self, LINE_END, SEPARATOR};
+use crate::wire::lines::{self, LONGEST_NAME};
 
-/// The longest name, in bytes, and the most fields that a map takes; it panics on more.
-const LONGEST: usize = 65_535;
+/// The most fields that a map takes; it panics on more.
 const MOST: usize = 24_576;
 
 /// Fields of a response in one allocation of exactly their size: the lines of an HTTP/1.1 head, `name: value` and CRLF,
@@ -37,16 +36,7 @@ impl Fields {
 
     /// The same fields as a map whose values share one allocation. Not for the path of a hit.
     pub fn to_map(&self) -> HeaderMap {
-        let bytes = Bytes::copy_from_slice(&self.lines);
-        let mut map = HeaderMap::with_capacity(self.iter().count());
-        for (name, value) in field::lines(&bytes) {
-            // The very bytes that were valid before.
-            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value));
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
-                map.append(name, value);
-            }
-        }
-        map
+        lines::to_map(&self.lines)
     }
 
     /// All lines, each with its end, without the empty one that ends a head. They have neither `Content-Length` nor fields
@@ -78,7 +68,9 @@ impl Fields {
 
 /// A name as a map writes it, and no longer than it takes.
 fn is_name(name: &str) -> bool {
-    name.len() <= LONGEST && field::is_token(name.as_bytes()) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+    name.len() <= LONGEST_NAME
+        && field::is_token(name.as_bytes())
+        && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 impl ByName for Fields {
@@ -95,6 +87,8 @@ impl fmt::Debug for Fields {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -127,7 +121,7 @@ mod tests {
         let most = vec![("x-a", &b"1"[..]); MOST + 1];
         assert_eq!(taken(&most[1..]).unwrap().len(), MOST);
         assert_eq!(taken(&most), None);
-        let long = "a".repeat(LONGEST + 1);
+        let long = "a".repeat(LONGEST_NAME + 1);
         assert!(taken(&[(&long[1..], b"")]).is_some() && taken(&[(&long, b"")]).is_none());
         for name in ["", "X-A", "x a", "x:", "\u{fc}", "x\r"] {
             assert_eq!(taken(&[("x-a", b"1"), (name, b"1")]), None, "{name:?}");

@@ -268,20 +268,20 @@ impl Entry {
     }
 
     /// Whether it was found valid, and the table has not changed since.
-    pub fn is_checked(&self, table: &Table) -> bool {
+    fn is_checked(&self, table: &Table) -> bool {
         cfg!(feature = "unfenced") || self.checked.load(Ordering::Acquire) == table.version()
     }
 
     /// Whether no invalidation younger than its fetch matches. Costs one atomic load unless the
-    /// table changed since the last call.
-    pub fn is_valid(&self, url: &str, table: &Table) -> bool {
+    /// table changed since the last call; only then is the URL looked at.
+    pub fn is_valid<'a>(&self, url: impl FnOnce() -> &'a str, table: &Table) -> bool {
         // The version is read before the check: a record that arrives in between leaves the
         // older version behind, and the next hit checks again.
         let version = table.version();
         if self.is_checked(table) {
             return true;
         }
-        match table.check(self.born, &self.subject(url)) {
+        match table.check(self.born, &self.subject(url())) {
             Validity::Purged => return false,
             Validity::SoftPurged { since } => {
                 self.later().soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
 
 use crate::coalesce::{BodyBroken, Reader};
 use crate::entry::{Entry, Fields};
 use crate::listener::Payload;
-use crate::origin::ResponseBody;
+use crate::origin::{self, ResponseBody};
 use crate::reason::OriginFault;
+use crate::wire::field;
 
 use super::content::{PATIENCE, Replay};
 use super::record::Record;
@@ -61,7 +63,7 @@ enum Lines {
     None,
     /// Those of a stored response.
     Stored(Arc<Entry>),
-    Own(Box<[u8]>),
+    Own(Vec<u8>),
 }
 
 /// A response body that knows what to log when it ends.
@@ -95,9 +97,10 @@ impl Body {
         Self::from_source(Source::Shared(Shared { reader, skip, left: length }))
     }
 
-    /// The origin's own body.
-    pub(super) fn origin(body: ResponseBody) -> Self {
-        Self::from_source(Source::Origin(Box::new(Replay::new(body))))
+    /// The origin's own body, behind its fields.
+    pub(super) fn origin(body: ResponseBody, fields: origin::Lines) -> Self {
+        let lines = Lines::Own(fields.into_bytes());
+        Self { lines, ..Self::from_source(Source::Origin(Box::new(Replay::new(body)))) }
     }
 
     /// The whole of an origin's body, if it is no larger than `most` and arrives soon. In any case this
@@ -128,7 +131,7 @@ impl Body {
 
     /// The body of a response that has these fields, besides its own.
     pub(super) fn behind(self, fields: &Fields) -> Self {
-        Self { lines: Lines::Own(fields.lines().into()), ..self }
+        Self { lines: Lines::Own(fields.lines().to_vec()), ..self }
     }
 
     /// Puts these fields behind all others.
@@ -139,6 +142,11 @@ impl Body {
     /// `Age` of what is from the store, in seconds.
     pub(super) fn age(&self) -> Option<u64> {
         self.signature.as_ref()?.age()
+    }
+
+    /// The first field of this name among the lines that were ready.
+    pub(super) fn line(&self, name: &HeaderName) -> Option<&[u8]> {
+        field::all(self.lines(), name.as_str()).next()
     }
 
     /// What this cache says of itself.

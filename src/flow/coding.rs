@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::config::CachePolicy;
 use crate::entry::{Coded, Entry, Fields, coder};
 use crate::key::Key;
+use crate::origin::Lines;
 use crate::policy::coding::{self, Accepted, Codable, Coding, Compress};
 use crate::policy::fields::ByName;
 use crate::policy::vary::{Selecting, Vary};
@@ -102,15 +103,16 @@ fn held<'a>(
 }
 
 /// The origin has answered the client's own condition with 304. If that named a coded form, the answer does as well.
-pub(super) fn name_as_held(request: &Parts, route: &Route, response: &mut Response<Body>) {
-    if route.compress().is_none() || response.status() != StatusCode::NOT_MODIFIED {
-        return;
+pub(super) fn named_as_held(request: &Parts, route: &Route, status: StatusCode, fields: Lines) -> Lines {
+    if route.compress().is_none() || status != StatusCode::NOT_MODIFIED {
+        return fields;
     }
     let accepted = Accepted::of(&request.headers);
-    let tag = response.headers().first(&ETAG).and_then(|tag| coding::held(&request.headers, tag, &accepted));
-    if let Some((tag, Some(_))) = tag {
-        response.headers_mut().insert(ETAG, tag);
-    }
+    let tag = fields.first(&ETAG).and_then(|tag| coding::held(&request.headers, tag, &accepted));
+    let Some((tag, Some(_))) = tag else { return fields };
+    let mut named = fields.to_map();
+    named.insert(ETAG, tag);
+    Lines::from_map(&named)
 }
 
 /// The coding that the request selects.

@@ -81,7 +81,7 @@ impl Fetch {
             let entry = parts.entry();
             let confirmed = || {
                 validation::confirms(&entry.content().fields, headers)
-                    && entry.is_valid(self.key.url(), self.proxy.log.table())
+                    && entry.is_valid(|| self.key.url(), self.proxy.log.table())
             };
             return match status {
                 StatusCode::NOT_MODIFIED if confirmed() => Met::Confirmed(Arc::clone(parts)),
@@ -106,7 +106,7 @@ impl Fetch {
         let stored = &entry.content().fields;
         let fits = part == ContentRange { range: missing, complete: parts.complete() }
             && validation::same_representation(stored, newer)
-            && entry.is_valid(self.key.url(), self.proxy.log.table());
+            && entry.is_valid(|| self.key.url(), self.proxy.log.table());
         if !fits {
             return None;
         }

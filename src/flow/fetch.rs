@@ -16,7 +16,6 @@ use crate::entry::Entry;
 use crate::key::Key;
 use crate::l2::Lease;
 use crate::origin::ResponseBody;
-use crate::policy::fields;
 use crate::policy::request::Demand;
 use crate::policy::storability::{self, Exchange, ResponseVerdict, Storable, judge_response};
 use crate::policy::validation;
@@ -27,7 +26,7 @@ use super::Proxy;
 use super::coding;
 use super::complete::Met;
 use super::flight::{Failure, FailureKind, Leader};
-use super::forward::{OriginHead, add_date};
+use super::forward::OriginHead;
 use super::inquiry::Inquiry;
 use super::parts::Scope;
 use super::site::Route;
@@ -168,10 +167,8 @@ impl Fetch {
         };
         let request = if self.is_uncoded() { request.uncoded() } else { request };
         let asked = clock.now();
-        let mut response = self.route.origin.send(request.with_content()).await?;
+        let response = self.route.origin.send(request.with_content()).await?.into_response();
         let received = clock.now();
-        fields::strip_connection(response.headers_mut());
-        add_date(response.headers_mut(), clock.wall());
         Ok(Arrived { response, received, delay: received.since(asked) })
     }
 
@@ -333,7 +330,7 @@ impl Fetch {
         let (now, table) = (self.proxy.clock.now(), self.proxy.log.table());
         self.can_parts_stand_in()
             || self.stored.as_ref().is_some_and(|stored| {
-                stored.is_valid(self.key.url(), table) && stored.usable_on_error(now, &Demand::default())
+                stored.is_valid(|| self.key.url(), table) && stored.usable_on_error(now, &Demand::default())
             })
     }
 

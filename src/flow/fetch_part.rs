@@ -158,19 +158,19 @@ impl Fetch {
     pub(super) fn keep_parts(&self, parts: Parts) -> Result<(), Reason> {
         let (proxy, url, table) = (&self.proxy, self.key.url(), self.proxy.log.table());
         let version = table.version();
-        if !parts.entry().is_valid(url, table) {
+        if !parts.entry().is_valid(|| url, table) {
             return Err(Reason::Invalidated);
         }
         let (limit, now) = (self.policy.max_object_size, proxy.clock.now());
         // Parts from before a purge stay out: what is joined is as young as the newest.
-        if proxy.l1.store_part(&self.key, parts, limit, now, |kept| kept.is_valid(url, table))
+        if proxy.l1.store_part(&self.key, parts, limit, now, |kept| kept.is_valid(|| url, table))
             == Stored::TooManyVariants
         {
             return Err(Reason::TooManyVariants);
         }
         // As with a whole: every reader checks `born` as well; this only frees the memory.
         if table.version() != version {
-            proxy.l1.retain(&self.key, now, |kept| kept.is_valid(url, table));
+            proxy.l1.retain(&self.key, now, |kept| kept.is_valid(|| url, table));
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Fetch {
         let (now, table) = (self.proxy.clock.now(), self.proxy.log.table());
         self.to_confirm().is_some_and(|(parts, _)| {
             let entry = parts.entry();
-            entry.is_valid(self.key.url(), table) && entry.usable_on_error(now, &Demand::default())
+            entry.is_valid(|| self.key.url(), table) && entry.usable_on_error(now, &Demand::default())
         })
     }
 }

@@ -1,12 +1,11 @@
 //! The request as the origin gets it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, DATE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRAILER, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::{Method, Uri};
@@ -161,16 +160,6 @@ pub(super) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
     headers.keys().any(|name| is_unkeyed(name, keyed))
 }
 
-/// RFC 9110 section 6.6.1: a recipient that stores a response without `Date` adds one.
-pub(super) fn add_date(headers: &mut HeaderMap, now: SystemTime) {
-    if headers.contains_key(DATE) {
-        return;
-    }
-    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
-        headers.insert(DATE, date);
-    }
-}
-
 /// Path and query; an absolute target loses its authority (RFC 9112 section 3.2.1).
 fn origin_form(parts: &Parts) -> Uri {
     if parts.uri.authority().is_none() {
@@ -198,9 +187,11 @@ fn end_to_end(visit: &Visit, keep: impl Fn(&HeaderName) -> bool) -> Fields {
             fields.add(name, value);
         }
     }
-    if let (true, Ok(host)) = (visit.parts.uri.authority().is_some(), HeaderValue::from_str(visit.host())) {
+    if let Some(authority) = visit.parts.uri.authority() {
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
-        fields.add(&HOST, &host);
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+            fields.add(&HOST, &host);
+        }
     }
     describe_client(&mut fields, visit);
     visit.request_id().with_text(|id| fields.add_text(&X_REQUEST_ID, &[id]));

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, HeaderMap};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::bus::Seq;
 use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::{Content, Entry, Fields, Parts, Provenance};
 use crate::key::{self, Key, MethodClass};
+use crate::origin::Reply;
 use crate::policy::fields::ByName;
 use crate::policy::storability::{Exchange, ResponseVerdict, judge_response};
 use crate::policy::vary::Vary;
@@ -28,17 +29,17 @@ impl Proxy {
     /// not for whoever may send a HEAD.
     ///
     /// `began` is the position of the log and the time at which the origin was asked.
-    pub(super) fn learn_from_head<B>(
+    pub(super) fn learn_from_head(
         &self,
         visit: &Visit,
         route: &Route,
         reason: Reason,
         began: (Seq, Moment),
-        response: &Response<B>,
+        reply: &Reply,
     ) {
         // What a bypass rule let through may be this client's own, and says nothing of what others get.
         let about_the_stored = matches!(reason, Reason::RequestNoStore | Reason::HitForMiss | Reason::CoalesceTimeout);
-        if visit.parts.method != Method::HEAD || response.status() != StatusCode::OK || !about_the_stored {
+        if visit.parts.method != Method::HEAD || reply.status != StatusCode::OK || !about_the_stored {
             return;
         }
         let Some(policy) = &route.cache else { return };
@@ -48,33 +49,34 @@ impl Proxy {
         if !own || visit.bypasses(policy) || forward::has_unkeyed(&visit.parts.headers, &policy.key.headers) {
             return;
         }
+        let shown = reply.headers();
         let slot = self.l1.find(key.as_bytes());
         let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
-        let varies_anew = |entry: &Entry| varies_anew(policy, entry, &visit.parts.headers, response.headers());
+        let varies_anew = |entry: &Entry| varies_anew(policy, entry, &visit.parts.headers, &shown);
         let differs = |parts: &Arc<Parts>| {
             let stored = &parts.entry().content().fields;
             varies_anew(parts.entry())
-                || parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, response.headers()))
+                || parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, &shown))
         };
         if let Some(parts) = parts.filter(|parts| differs(parts)) {
             parts.entry().go_stale(self.clock.now());
         }
         // Not one that its client would take as well: the HEAD would have brought another.
         let stored = slot.as_ref().and_then(|slot| slot.select_exactly(&visit.parts.headers));
-        let Some(stored) = stored.filter(|entry| entry.is_valid(key.url(), self.log.table())) else { return };
+        let Some(stored) = stored.filter(|entry| entry.is_valid(|| key.url(), self.log.table())) else { return };
         let content = stored.content();
         // Where we code, the client's own codings are no business of the stored form.
-        let coded = (response.headers().has(&CONTENT_ENCODING), content.fields.has(&CONTENT_ENCODING));
+        let coded = (shown.has(&CONTENT_ENCODING), content.fields.has(&CONTENT_ENCODING));
         let in_another_form = policy.compress.is_some() && coded.0 != coded.1;
         if content.status != StatusCode::OK || in_another_form {
             return;
         }
-        let agrees = validation::head_agrees(&content.fields, content.body.len() as u64, response.headers());
+        let agrees = validation::head_agrees(&content.fields, content.body.len() as u64, &shown);
         if !agrees || varies_anew(stored) {
             stored.go_stale(self.clock.now());
             return;
         }
-        if let Some(entry) = self.freshened(visit, policy, stored, began, response.headers()) {
+        if let Some(entry) = self.freshened(visit, policy, stored, began, &shown) {
             let _ = self.keep(&key, &Arc::new(entry));
         }
     }

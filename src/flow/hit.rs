@@ -52,7 +52,7 @@ impl Proxy {
         let now = visit.started;
         let table = self.log.table();
         let url = || super::key::url_of(key);
-        let valid = |entry: &&Arc<Entry>| entry.is_checked(table) || entry.is_valid(url(), table);
+        let valid = |entry: &&Arc<Entry>| entry.is_valid(url, table);
         let entry = slot.select(&visit.parts.headers).filter(valid);
         let judged = entry.map(|entry| {
             let reuse = if self.is_trusted(entry, now) { entry.reuse(now, demand) } else { Reuse::Expired };
@@ -81,7 +81,7 @@ impl Proxy {
                 let why = if fresh { Forwarded::Request } else { Forwarded::Stale };
                 LookUp::Forward(Some(Arc::clone(entry)), why)
             }
-            None if slot.select_parts(request).is_none() && slot.all().any(|entry| entry.is_valid(url, table)) => {
+            None if slot.select_parts(request).is_none() && slot.all().any(|entry| entry.is_valid(|| url, table)) => {
                 LookUp::Forward(None, Forwarded::VaryMiss)
             }
             None => LookUp::Forward(None, Forwarded::UriMiss),
@@ -133,7 +133,7 @@ impl Proxy {
         let slot = self.l1.find(key.as_bytes())?;
         let entry = slot.select(headers)?;
         let now = self.clock.now();
-        if !entry.is_valid(key.url(), self.log.table()) || !self.is_trusted(entry, now) {
+        if !entry.is_valid(|| key.url(), self.log.table()) || !self.is_trusted(entry, now) {
             return None;
         }
         match entry.reuse(now, demand) {

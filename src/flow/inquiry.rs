@@ -78,7 +78,7 @@ impl Inquiry<'_> {
     /// in the log than is known here cannot be judged: it may be from a log that Redis has lost.
     pub(super) fn fits(&self, entry: &Entry) -> bool {
         self.proxy.log.knows(entry.born())
-            && entry.is_valid(self.key.url(), self.proxy.log.table())
+            && entry.is_valid(|| self.key.url(), self.proxy.log.table())
             && entry.selecting().matches(self.request)
     }
 

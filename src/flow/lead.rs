@@ -57,7 +57,7 @@ impl Proxy {
     ) -> Answer {
         // It may have been purged since it was looked up. The fetch counts as newer than that purge, so what
         // it confirmed would be taken for newer as well.
-        let stored = miss.stored.as_ref().filter(|stored| stored.is_valid(miss.key.url(), self.log.table()));
+        let stored = miss.stored.as_ref().filter(|stored| stored.is_valid(|| miss.key.url(), self.log.table()));
         let inquiry = Inquiry {
             proxy: self,
             policy: &miss.policy,
@@ -180,8 +180,7 @@ impl Proxy {
         }
         let status =
             CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
-        let mut response = respond::direct(visit, response, status);
-        coding::name_as_held(&visit.parts, route, &mut response);
+        let response = respond::direct(visit, route, response.into(), status);
         Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
     }
 
@@ -242,7 +241,7 @@ impl Proxy {
         };
         let now = self.clock.now();
         let usable = failure.stored_for(miss, &visit.parts.headers).filter(|entry| {
-            entry.usable_on_error(now, &miss.demand) && entry.is_valid(miss.key.url(), self.log.table())
+            entry.usable_on_error(now, &miss.demand) && entry.is_valid(|| miss.key.url(), self.log.table())
         });
         let (outcome, response) = match usable {
             Some(entry) => {

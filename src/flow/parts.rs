@@ -90,7 +90,7 @@ impl Proxy {
         let asked = Asked::of(&visit.parts)?;
         let entry = parts.entry();
         let known =
-            entry.is_valid(url, self.log.table()) && validation::if_range_holds(headers, &entry.content().fields);
+            entry.is_valid(|| url, self.log.table()) && validation::if_range_holds(headers, &entry.content().fields);
         let now = self.clock.now();
         let outcome = match entry.reuse(now, demand) {
             _ if !known || !self.is_trusted(entry, now) => return None,
@@ -147,7 +147,7 @@ impl Proxy {
     fn stored_parts(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Parts>> {
         let slot = self.l1.find_again(key.as_bytes())?;
         let parts = slot.select_parts(request)?;
-        parts.entry().is_valid(key.url(), self.log.table()).then(|| Arc::clone(parts))
+        parts.entry().is_valid(|| key.url(), self.log.table()).then(|| Arc::clone(parts))
     }
 
     /// The stored part that may stand in for a failed origin.
@@ -155,7 +155,7 @@ impl Proxy {
         let (asked, parts) = (miss.scope.asked.as_ref()?, miss.scope.parts.as_ref()?);
         let entry = parts.entry();
         let usable = entry.usable_on_error(self.clock.now(), &miss.demand)
-            && entry.is_valid(miss.key.url(), self.log.table())
+            && entry.is_valid(|| miss.key.url(), self.log.table())
             && validation::if_range_holds(&visit.parts.headers, &entry.content().fields);
         if usable { PartHit::new(parts, asked, Outcome::StaleIfError) } else { None }
     }

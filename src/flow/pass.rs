@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
 
 use crate::listener::Offer;
-use crate::origin::{Outgoing, ResponseBody, Tunnel};
-use crate::policy::{fields, invalidation};
+use crate::origin::{Outgoing, Reply, Tunnel};
+use crate::policy::invalidation;
 use crate::reason::{OriginFault, Outcome, Reason};
 
 use super::Proxy;
 use super::answer::Answer;
 use super::cache_status::{CacheStatus, Forwarded};
-use super::coding;
 use super::forward::OriginHead;
 use super::interim::Audience;
 use super::posted::{Fill, Posted};
@@ -29,10 +28,10 @@ impl Proxy {
     pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
         let began = (self.log.applied(), self.clock.now());
         let (request, upload) = outgoing(visit, &route);
-        match exchange(&route, request).await {
-            Ok(response) => {
-                self.learn_from_head(visit, &route, reason, began, &response);
-                hand_over(visit, route, reason, response)
+        match route.origin.send(request).await {
+            Ok(reply) => {
+                self.learn_from_head(visit, &route, reason, began, &reply);
+                hand_over(visit, route, reason, reply)
             }
             Err(fault) => unanswered(route, reason, fault, &upload),
         }
@@ -45,16 +44,16 @@ impl Proxy {
         let posted = Posted::new(self, visit, &route, reason);
         let written = Written::by(visit);
         let (request, upload) = outgoing(visit, &route);
-        let response = match Vigil::new(self, &written, &route, request).answer().await {
-            Ok(response) => response,
+        let reply = match Vigil::new(self, &written, &route, request).answer().await {
+            Ok(reply) => reply,
             Err(fault) => return unanswered(route, reason, fault, &upload),
         };
-        let fill = posted.and_then(|posted| posted.judge(self, visit, &route, &response));
+        let fill = posted.and_then(|posted| posted.judge(self, visit, &route, &reply));
         let mut born = None;
-        if invalidation::invalidates(response.status()) {
-            born = self.invalidate_after(&written, response.headers(), fill.as_ref().map(Fill::valid_at)).await;
+        if invalidation::invalidates(reply.status) {
+            born = self.invalidate_after(&written, &reply.headers(), fill.as_ref().map(Fill::valid_at)).await;
         }
-        let mut answer = hand_over(visit, Arc::clone(&route), reason, response);
+        let mut answer = hand_over(visit, Arc::clone(&route), reason, reply);
         if let (Some(fill), Some(born)) = (fill, born) {
             fill.store(self, &route, born, answer.response.body_mut()).await;
         }
@@ -84,27 +83,18 @@ fn unanswered(route: Arc<Route>, reason: Reason, fault: OriginFault, upload: &Up
 }
 
 /// The origin's response for the client that asked.
-fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, mut response: Response<ResponseBody>) -> Answer {
+fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, mut reply: Reply) -> Answer {
     let status = CacheStatus::new(Outcome::Pass).because(reason);
-    let status = status.forwarded(Forwarded::by_reason(reason), Some(response.status()));
-    if let (Some(origin), Some(client)) = (response.body_mut().take_tunnel(), visit.upgrade.take()) {
+    let status = status.forwarded(Forwarded::by_reason(reason), Some(reply.status));
+    if let (Some(origin), Some(client)) = (reply.body.take_tunnel(), visit.upgrade.take()) {
         tokio::spawn(join(client, origin));
     }
-    let mut response = respond::direct(visit, response, status);
-    coding::name_as_held(&visit.parts, &route, &mut response);
-    Answer::new(response, Outcome::Pass, Some(route)).because(reason)
-}
-
-/// One exchange with the origin, for one client.
-pub(super) async fn exchange(route: &Route, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
-    let mut response = route.origin.send(request).await?;
-    let protocol = response.headers().get(UPGRADE).cloned();
-    fields::strip_connection(response.headers_mut());
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some(protocol)) = (response.status(), protocol) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, protocol);
+    if reply.status == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(protocol) = &mut reply.apart
+    {
+        protocol.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    Ok(response)
+    Answer::new(respond::direct(visit, &route, reply, status), Outcome::Pass, Some(route)).because(reason)
 }
 
 /// Joins the two connections once both sides have left HTTP; bytes then pass unseen, both ways,

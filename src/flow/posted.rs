@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::CONTENT_ENCODING;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body as _;
 
 use crate::bus::{Seq, Subject};
@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::config::CachePolicy;
 use crate::entry::{Content, Entry, Fields, Provenance};
 use crate::key::{self, Key, MethodClass};
-use crate::origin::ResponseBody;
+use crate::origin::Reply;
 use crate::policy::posted::judge_posted;
 use crate::policy::request::{RequestVerdict, judge_request};
 use crate::policy::search::NO_VARY_SEARCH;
@@ -76,45 +76,37 @@ impl Posted {
 
     /// Judges the response. To be called before what it invalidates is: after that, nobody could tell what
     /// else was.
-    pub(super) fn judge(
-        self,
-        proxy: &Proxy,
-        visit: &Visit,
-        route: &Route,
-        response: &Response<ResponseBody>,
-    ) -> Option<Fill> {
-        let (target, headers) = (visit.target(), response.headers());
+    pub(super) fn judge(self, proxy: &Proxy, visit: &Visit, route: &Route, reply: &Reply) -> Option<Fill> {
+        let (target, mut headers) = (visit.target(), reply.headers());
         // So that a client does not wait for a body of which nobody knows how long it takes.
-        let length = response.body().size_hint().exact()?;
+        let length = reply.body.size_hint().exact()?;
         let fits = length <= self.policy.max_object_size;
         // Where we code, a GET would be asked for without coding.
         let coded = self.policy.compress.is_some() && headers.contains_key(CONTENT_ENCODING);
-        if !fits || coded || !invalidation::names_itself(target.scheme, target.host, path_and_query(visit), headers) {
+        if !fits || coded || !invalidation::names_itself(target.scheme, target.host, path_and_query(visit), &headers) {
             return None;
         }
         let received = proxy.clock.now();
         let exchange = Exchange {
             method: &visit.parts.method,
             request_headers: &visit.parts.headers,
-            status: response.status(),
-            response_headers: headers,
+            status: reply.status,
+            response_headers: &headers,
             received_at: proxy.clock.wall(),
             response_delay: received.since(self.asked),
         };
         let ResponseVerdict::Storable(storable) = judge_posted(&self.policy.rules, &exchange) else { return None };
-        let tags = tags::tags(headers, &self.policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
+        let tags = tags::tags(&headers, &self.policy.tag_headers, &visit.site_name(), tags::MAX_TAGS);
         let any_query = headers.contains_key(NO_VARY_SEARCH);
         let subject = Subject { url: self.key.url(), route: &route.name, tags: &tags, any_query };
         let valid_at = proxy.log.applied();
         if proxy.log.table().matched_between(self.began, valid_at, &subject) {
             return None;
         }
-        let mut headers = headers.clone();
-        forward::add_date(&mut headers, proxy.clock.wall());
         fields::prepare_stored(&mut headers, &storable);
         respond::add_via(&mut headers);
         let selecting = coding::selecting(&self.policy, &storable.vary, &headers, &visit.parts.headers);
-        let status = response.status();
+        let status = reply.status;
         Some(Fill {
             posted: self,
             storable,

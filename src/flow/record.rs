@@ -32,7 +32,7 @@ impl Record {
         log: &Arc<AccessLog>,
     ) -> Self {
         let headers = &visit.parts.headers;
-        let origin_said = || response.headers().get(AGE)?.to_str().ok()?.parse().ok();
+        let origin_said = || str::from_utf8(response.body().line(&AGE)?).ok()?.parse().ok();
         let age = response.body().age().or_else(origin_said);
         let record = AccessRecord {
             started: visit.started,

@@ -132,7 +132,7 @@ impl Fetch {
 
     /// What another instance has fetched meanwhile, or else a fetch.
     async fn renew(mut self, leader: Leader) -> Fetched {
-        self.stored = self.stored.take().filter(|stored| stored.is_valid(self.key.url(), self.proxy.log.table()));
+        self.stored = self.stored.take().filter(|stored| stored.is_valid(|| self.key.url(), self.proxy.log.table()));
         match self.inquiry().ask().await {
             Ok(entry) => {
                 self.inquiry().share(&self.route, leader, &entry, self.proxy.clock.now());

@@ -14,7 +14,7 @@ use http::{Method, Response, StatusCode};
 use crate::coalesce::Reader;
 use crate::entry::{Entry, Fields};
 use crate::listener::Fault;
-use crate::origin::ResponseBody;
+use crate::origin::Reply;
 use crate::policy::fields::ByName;
 use crate::policy::ranges::ContentRange;
 use crate::policy::validation::{self, Precondition};
@@ -23,10 +23,11 @@ use crate::reason::OriginFault;
 
 use super::body::Body;
 use super::cache_status::CacheStatus;
-use super::coding::Form;
+use super::coding::{Form, named_as_held};
 use super::flight::Head;
 use super::partial;
 use super::signature::Signature;
+use super::site::Route;
 use super::visit::Visit;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -213,26 +214,31 @@ pub(super) fn add_cookies(response: &mut Response<Body>, cookies: &[HeaderValue]
 }
 
 /// Hands the origin's response to one client alone.
-pub(super) fn direct(visit: &Visit, origin: Response<ResponseBody>, status: CacheStatus) -> Response<Body> {
-    let (parts, mut body) = origin.into_parts();
-    if storability::is_event_stream(&parts.headers) {
+pub(super) fn direct(visit: &Visit, route: &Route, reply: Reply, status: CacheStatus) -> Response<Body> {
+    let Reply { status: code, fields, apart, length, mut body } = reply;
+    if storability::is_event_stream(&fields) {
         body.exempt_from_total();
     }
     // The client's conditions were left out of a fetch that was meant for everybody.
-    let unchanged = parts.status == StatusCode::OK
+    let unchanged = code == StatusCode::OK
         && visit.parts.method.is_safe()
-        && precondition(visit, parts.status, &parts.headers) == Precondition::NotModified;
+        && precondition(visit, code, &fields) == Precondition::NotModified;
     let mut response = if unchanged {
-        // Of these nobody has seen to it that they have a date.
-        let fields = of_not_modified(&Fields::from_map(&parts.headers)).to_map();
-        let mut response = Response::new(Body::empty());
-        (*response.status_mut(), *response.headers_mut()) = (StatusCode::NOT_MODIFIED, fields);
-        response
+        not_modified(&Fields::from_map(&fields.to_map()))
     } else {
-        Response::from_parts(parts, Body::origin(body))
+        let mut response = with(code, Body::origin(body, named_as_held(&visit.parts, route, code, fields)));
+        if let Some(apart) = apart {
+            *response.headers_mut() = *apart;
+        }
+        // Of what has no body its length cannot tell.
+        if let Some(length) = length.filter(|_| visit.parts.method == Method::HEAD || code == StatusCode::NOT_MODIFIED)
+        {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        response
     };
-    response.headers_mut().append(VIA, OUR_VIA);
-    signed(response, None, status)
+    response.body_mut().sign(Signature::new(status, None).with_via());
+    response
 }
 
 /// `Via` for a response that will be stored (RFC 9110 section 7.6.3).

@@ -214,7 +214,7 @@ impl Proxy {
     /// Puts an entry into L1, unless it was invalidated while the origin was asked.
     pub(super) fn keep(&self, key: &Key, entry: &Arc<Entry>) -> Result<(), Reason> {
         // What was purged meanwhile must not take the place of what a later fetch has stored.
-        if !entry.is_valid(key.url(), self.log.table()) {
+        if !entry.is_valid(|| key.url(), self.log.table()) {
             return Err(Reason::Invalidated);
         }
         if self.l1.store(key, entry, self.clock.now()) == Stored::TooManyVariants {
@@ -222,7 +222,7 @@ impl Proxy {
         }
         // An invalidation may have been applied between the check and the insert. Every reader
         // checks `born` as well; this only frees the memory and tells the operator.
-        if !entry.is_valid(key.url(), self.log.table()) {
+        if !entry.is_valid(|| key.url(), self.log.table()) {
             self.l1.retain(key, self.clock.now(), |kept| !std::ptr::eq(kept, &raw const **entry));
             return Err(Reason::Invalidated);
         }

@@ -1,10 +1,13 @@
-//! What this cache says of itself in each response: `Age`, and its member of `Cache-Status`.
+//! What this cache says of itself in each response: `Age`, `Via`, and its member of `Cache-Status`.
 
 use std::time::Duration;
+
+use http::header::VIA;
 
 use crate::wire::field::{self, LINE_END, SEPARATOR};
 
 use super::cache_status::CacheStatus;
+use super::respond::OUR_VIA;
 
 /// The fields that are written behind those of the response. They are numbers until then: a hit formats them where they
 /// are sent from, and nowhere else.
@@ -12,6 +15,8 @@ use super::cache_status::CacheStatus;
 pub(super) struct Signature {
     /// In seconds; none for what is not from the store.
     age: Option<u64>,
+    /// Whether it says by whom the response came: what is stored has that among its fields.
+    via: bool,
     status: CacheStatus,
     /// The key, on routes that show it.
     key: Option<Box<str>>,
@@ -19,7 +24,12 @@ pub(super) struct Signature {
 
 impl Signature {
     pub(super) fn new(status: CacheStatus, age: Option<Duration>) -> Self {
-        Self { age: age.map(|age| age.as_secs()), status, key: None }
+        Self { age: age.map(|age| age.as_secs()), via: false, status, key: None }
+    }
+
+    /// The same for a response that has come through this proxy just now (RFC 9110 section 7.6.3).
+    pub(super) fn with_via(self) -> Self {
+        Self { via: true, ..self }
     }
 
     /// Shows the key of the stored response.
@@ -36,6 +46,9 @@ impl Signature {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if let Some(age) = self.age {
             field::write(out, "age", itoa::Buffer::new().format(age).as_bytes());
+        }
+        if self.via {
+            field::write(out, VIA.as_str(), OUR_VIA.as_bytes());
         }
         out.extend_from_slice(b"cache-status");
         out.extend_from_slice(SEPARATOR);

@@ -12,28 +12,28 @@ use crate::origin::{RequestBody, UploadError};
 
 use super::content::Replay;
 
-/// The client's fault in a request body, once there is one.
+/// The client's fault in a request body, once there is one. Without a body there is none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UploadFault(Arc<OnceLock<Fault>>);
+pub(super) struct UploadFault(Option<Arc<OnceLock<Fault>>>);
 
 impl UploadFault {
     /// The fault, which the origin's side knows only as a body that broke off.
     pub(super) fn get(&self) -> Option<Fault> {
-        self.0.get().copied()
+        self.0.as_ref()?.get().copied()
     }
 }
 
 /// Watches `body` for the client's fault.
 pub(super) fn watch(body: Option<Box<Replay<listener::RequestBody>>>) -> (RequestBody, UploadFault) {
-    let fault = UploadFault::default();
-    let body = body
-        .map_or(RequestBody::Empty, |body| RequestBody::Streaming(Box::pin(Watched { body, fault: fault.clone() })));
-    (body, fault)
+    let Some(body) = body else { return (RequestBody::Empty, UploadFault(None)) };
+    let fault = Arc::default();
+    let watched = Watched { body, fault: Arc::clone(&fault) };
+    (RequestBody::Streaming(Box::pin(watched)), UploadFault(Some(fault)))
 }
 
 struct Watched {
     body: Box<Replay<listener::RequestBody>>,
-    fault: UploadFault,
+    fault: Arc<OnceLock<Fault>>,
 }
 
 impl Body for Watched {
@@ -44,7 +44,7 @@ impl Body for Watched {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(fault) = frame.as_ref().and_then(|frame| Fault::behind(frame.as_ref().err()?)) {
             // Nothing follows an error, so there is only one.
-            let _ = self.fault.0.set(fault);
+            let _ = self.fault.set(fault);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

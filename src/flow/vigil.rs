@@ -4,19 +4,17 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use http::Response;
 use tokio::runtime::Handle;
 
-use crate::origin::{Outgoing, ResponseBody, Underway};
+use crate::origin::{Outgoing, Reply, Underway};
 use crate::policy::invalidation;
 use crate::reason::OriginFault;
 
 use super::Proxy;
-use super::pass::exchange;
 use super::site::Route;
 use super::written::Written;
 
-type Answered = Result<Response<ResponseBody>, OriginFault>;
+type Answered = Result<Reply, OriginFault>;
 
 /// An unsafe request on its way. What it changes at the origin is invalidated whoever hears of the
 /// success (RFC 9111 section 4.4): if the client leaves first, its answer is waited for all the same,
@@ -32,7 +30,7 @@ impl<'a> Vigil<'a> {
     pub(super) fn new(proxy: &'a Arc<Proxy>, written: &'a Written, route: &Arc<Route>, mut request: Outgoing) -> Self {
         let (underway, route) = (Underway::default(), Arc::clone(route));
         request.underway = Some(underway.clone());
-        let exchange = async move { exchange(&route, request).await }.boxed();
+        let exchange = async move { route.origin.send(request).await }.boxed();
         Self { proxy, written, underway, exchange: Some(exchange) }
     }
 
@@ -66,9 +64,9 @@ struct Deserted {
 impl Deserted {
     async fn await_answer(mut self, exchange: BoxFuture<'static, Answered>) {
         let answered = exchange.await;
-        let (Some(written), Ok(response)) = (self.written.take(), answered) else { return };
-        if invalidation::invalidates(response.status()) {
-            self.proxy.invalidate_after(&written, response.headers(), None).await;
+        let (Some(written), Ok(reply)) = (self.written.take(), answered) else { return };
+        if invalidation::invalidates(reply.status) {
+            self.proxy.invalidate_after(&written, &reply.headers(), None).await;
         }
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Exchange<'a> {
                     return Poll::Ready(Ok(head));
                 }
                 if let Some(interim) = self.interim {
-                    interim.tell(&head.response);
+                    interim.tell(&head);
                 }
             }
             ready!(self.link.poll_fill(cx)).map_err(|_| OriginFault::Reset)?;

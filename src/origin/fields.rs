@@ -1,7 +1,6 @@
 //! The fields of a request to an origin.
 
 use http::header::{HeaderName, HeaderValue};
-use memchr::memchr3;
 
 use crate::wire::field::{self, LINE_END, SEPARATOR};
 use crate::wire::trailers;
@@ -48,20 +47,16 @@ impl Fields {
         }
     }
 
-    /// Adds a field whose value is put together from these; none if that would end its line.
+    /// Adds a field whose value is put together from these. Each is visible ASCII, of a field or of our own, so that none
+    /// can end the line.
     pub fn add_text(&mut self, name: &HeaderName, parts: &[&str]) {
-        let start = self.lines.len();
+        debug_assert!(!parts.iter().any(|part| field::has_control(part.as_bytes())), "{parts:?}");
         self.lines.extend_from_slice(name.as_str().as_bytes());
         self.lines.extend_from_slice(SEPARATOR);
-        let value = self.lines.len();
         for part in parts {
             self.lines.extend_from_slice(part.as_bytes());
         }
-        if memchr3(b'\r', b'\n', 0, &self.lines[value..]).is_some() {
-            self.lines.truncate(start);
-        } else {
-            self.lines.extend_from_slice(LINE_END);
-        }
+        self.lines.extend_from_slice(LINE_END);
     }
 
     /// Puts a field in the place of all others of this name.

@@ -1,23 +1,25 @@
 //! The head of a response: read, and refused where two parsers could read its framing differently.
 
-use std::mem::MaybeUninit;
-
-use bytes::{Buf, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
-use httparse::{Header, ParserConfig, Status};
-use memchr::{memchr, memchr_iter};
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderName, HeaderValue, TRAILER, UPGRADE};
+use memchr::memchr;
 
 use super::request::Asked;
+use crate::policy::fields::nominated;
 use crate::reason::OriginFault;
-use crate::wire::field;
+use crate::wire::Lines;
+use crate::wire::field::{self, Field};
+use crate::wire::lines::LONGEST_NAME;
 
+/// What a head begins with, but for its minor version.
+const BEGIN: &[u8] = b"HTTP/1.";
 /// Bytes of a response head, and of each interim one before it.
 const MOST_BYTES: usize = 400 * 1024;
 /// Fields of a response head.
 const MOST_FIELDS: usize = 100;
-/// Room for the fields that are added before a client gets them, so that the map need not grow for them.
-const ADDED: usize = 4;
+/// Bytes of the fields of a usual head.
+const USUAL: usize = 512;
 /// Up to this length a head is read anew with whatever comes, so that what is not HTTP is found out at once.
 const SHORT: usize = 256;
 
@@ -35,8 +37,12 @@ pub(super) enum Framing {
 /// A head, and what it says of its connection.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// Status and fields.
-    pub(super) response: Response<()>,
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// Its fields, but for those that frame the message or belong to the connection.
+    pub(super) fields: Lines,
+    /// Those of them that others act upon: `Trailer`, and `Upgrade` of a 101. Boxed, since hardly any head has one.
+    pub(super) apart: Option<Box<HeaderMap>>,
     seen: Seen,
 }
 
@@ -51,6 +57,10 @@ struct Seen {
     ambiguous: bool,
     closes: bool,
     keeps: bool,
+    /// Whether there is a `Date`.
+    dated: bool,
+    /// The fields that `Connection` names.
+    nominated: Vec<HeaderName>,
 }
 
 /// Finds heads in what comes over a connection.
@@ -85,64 +95,111 @@ impl HeadReader {
 
 /// The head that `bytes` start with and its length, unless more is to come.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-    let mut found = httparse::Response::new(&mut []);
-    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut found, bytes, &mut fields) {
-        Ok(Status::Complete(length)) => length,
-        Ok(Status::Partial) => return Ok(None),
-        Err(_) => return Err(OriginFault::Protocol),
+    let protocol = |_| OriginFault::Protocol;
+    let Some((line, mut at)) = field::line(bytes, 0).map_err(protocol)? else {
+        let begins = BEGIN.iter().zip(bytes).all(|(expected, byte)| expected == byte);
+        return if begins { Ok(None) } else { Err(OriginFault::Protocol) };
     };
-    // Nor does httparse mind a line that ends with LF alone (RFC 9112 section 2.2).
-    if memchr_iter(b'\n', &bytes[..length]).any(|at| bytes[at - 1] != b'\r') {
-        return Err(OriginFault::Protocol);
+    let (http10, status) = status_line(line).ok_or(OriginFault::Protocol)?;
+    let fields = Lines::with_capacity(bytes.len().min(USUAL));
+    let mut head = Head { status, fields, apart: None, seen: Seen { http10, ..Seen::default() } };
+    let mut count = 0;
+    while let Some((line, next)) = field::line(bytes, at).map_err(protocol)? {
+        if line.is_empty() {
+            return Ok(Some((next, head.without_nominated())));
+        }
+        let Field { name, value, .. } = field::parse(line).map_err(protocol)?;
+        count += 1;
+        if count > MOST_FIELDS || name.len() > LONGEST_NAME {
+            return Err(OriginFault::Protocol);
+        }
+        if !head.keep_back(name, value)? {
+            head.fields.push(name, value);
+        }
+        at = next;
     }
-    let mut seen = Seen { http10: found.version == Some(0), ..Seen::default() };
-    // All values share one copy.
-    let text = Bytes::copy_from_slice(&bytes[..length]);
-    let mut headers = HeaderMap::with_capacity(found.headers.len() + ADDED);
-    for Header { name, value } in &*found.headers {
-        let at = value.as_ptr().addr() - bytes.as_ptr().addr();
-        seen.note(name.as_bytes(), value);
-        let value = HeaderValue::from_maybe_shared(text.slice(at..at + value.len()));
-        let value = value.map_err(|_| OriginFault::Protocol)?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| OriginFault::Protocol)?;
-        headers.try_append(name, value).map_err(|_| OriginFault::Protocol)?;
-    }
-    let mut response = Response::new(());
-    *response.status_mut() =
-        found.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(OriginFault::Protocol)?;
-    *response.headers_mut() = headers;
-    Ok(Some((length, Head { response, seen })))
+    Ok(None)
 }
 
-impl Seen {
-    fn note(&mut self, name: &[u8], value: &[u8]) {
-        // Names are told apart by length first: almost every field is none of these.
-        match name.len() {
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                for option in field::list(value) {
-                    self.closes |= option.eq_ignore_ascii_case(b"close");
-                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                self.ambiguous |= self.length.is_some() || !value.iter().all(u8::is_ascii_digit);
-                let number = str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                self.length = Some(number.ok_or(OriginFault::Protocol));
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                self.ambiguous |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
-                self.chunked = true;
-            }
-            _ => {}
-        }
-    }
+/// Whether the version is 1.0, and the status. The reason may be left out, and many then leave out the space as well.
+fn status_line(line: &[u8]) -> Option<(bool, StatusCode)> {
+    let (http10, rest) = match line.strip_prefix(BEGIN)? {
+        [b'1', b' ', rest @ ..] => (false, rest),
+        [b'0', b' ', rest @ ..] => (true, rest),
+        _ => return None,
+    };
+    let (code, reason) = rest.split_at_checked(3)?;
+    let sound = matches!(reason.first(), None | Some(b' ')) && !field::has_control(reason);
+    StatusCode::from_bytes(code).ok().filter(|_| sound).map(|status| (http10, status))
 }
 
 impl Head {
+    /// Takes note of a field that frames the message, belongs to the connection, or is not for the eyes of a client alone.
+    /// Whether that is all that becomes of it.
+    fn keep_back(&mut self, name: &[u8], value: &[u8]) -> Result<bool, OriginFault> {
+        let seen = &mut self.seen;
+        // Names are told apart by length first: almost every field is none of these.
+        match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => {}
+            4 => {
+                seen.dated |= name.eq_ignore_ascii_case(b"date");
+                return Ok(false);
+            }
+            7 if name.eq_ignore_ascii_case(b"trailer") => self.set_apart(TRAILER, value)?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                if self.status == StatusCode::SWITCHING_PROTOCOLS {
+                    self.set_apart(UPGRADE, value)?;
+                }
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value),
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => {}
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                seen.ambiguous |= seen.length.is_some() || !value.iter().all(u8::is_ascii_digit);
+                let number = str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                seen.length = Some(number.ok_or(OriginFault::Protocol));
+            }
+            16 if name.eq_ignore_ascii_case(b"proxy-connection") => {}
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                seen.ambiguous |= seen.chunked || !value.eq_ignore_ascii_case(b"chunked");
+                seen.chunked = true;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn set_apart(&mut self, name: HeaderName, value: &[u8]) -> Result<(), OriginFault> {
+        let value = HeaderValue::from_bytes(value).map_err(|_| OriginFault::Protocol)?;
+        self.apart.get_or_insert_default().append(name, value);
+        Ok(())
+    }
+
+    /// The same without the fields that `Connection` names (RFC 9110 section 7.6.1).
+    fn without_nominated(mut self) -> Self {
+        if !self.seen.nominated.is_empty() {
+            self.fields = self.fields.select(|name| !self.seen.nominated.iter().any(|nominated| nominated == name));
+        }
+        self
+    }
+
+    /// Whether it says when it was made.
+    pub(super) const fn is_dated(&self) -> bool {
+        self.seen.dated
+    }
+
+    /// `Content-Length`, where it is a number.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.seen.length.as_ref()?.as_ref().ok().copied()
+    }
+
+    /// Whether it announces a body.
+    pub(super) const fn announces_body(&self) -> bool {
+        self.seen.length.is_some() || self.seen.chunked
+    }
+
     /// Whether something follows that is the answer (RFC 9110 section 15.2).
     pub(super) fn is_interim(&self) -> bool {
-        self.response.status().is_informational() && self.response.status() != StatusCode::SWITCHING_PROTOCOLS
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
     /// Whether the origin takes another request on the same connection behind a body that is framed like this
@@ -156,12 +213,11 @@ impl Head {
     /// 6.3), and a change of protocol that nobody asked for.
     pub(super) fn judge(&self, asked: Asked) -> Result<Framing, OriginFault> {
         let Seen { http10, length, chunked, ambiguous, .. } = self.seen;
-        let status = self.response.status();
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        let switches = self.status == StatusCode::SWITCHING_PROTOCOLS;
         if ambiguous || (chunked && length.is_some()) || (switches && !asked.upgrade) {
             return Err(OriginFault::Protocol);
         }
-        if asked.head || switches || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if asked.head || switches || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             return Ok(Framing::Length(0));
         }
         match length {
@@ -170,6 +226,20 @@ impl Head {
             None if chunked => Ok(Framing::Chunked),
             None => Ok(Framing::ToClose),
             Some(number) => number.map(Framing::Length),
+        }
+    }
+}
+
+impl Seen {
+    fn connection(&mut self, value: &[u8]) {
+        for option in field::list(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.closes = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keeps = true;
+            } else {
+                self.nominated.extend(nominated(option));
+            }
         }
     }
 }
@@ -273,7 +343,8 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(found.unwrap().response.headers()["x-other"], "y");
+        let found = found.unwrap();
+        assert_eq!(found.fields.to_map()["x-other"], "y");
         assert!(bytes.is_empty());
         let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MOST_BYTES));
         assert_eq!(HeadReader::default().take(&mut endless.as_str().into()).unwrap_err(), OriginFault::Protocol);

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
+
+use super::head::Head;
 
 /// What a caller does with each interim response to its request: [`Origin::send`](super::Origin::send) calls it
-/// with status and fields.
+/// with status and fields, those of the connection left out.
 ///
 /// It runs in the task of the request, before the response head is known, so it must not wait. It sees every
-/// 1xx but 101, which is final (RFC 9110 section 15.2.2). An interim response that is not HTTP or too large
+/// 1xx without a body but 101, which is final (RFC 9110 section 15.2.2). An interim response that is not HTTP or too large
 /// fails the exchange like any such head: nobody could tell where the next one begins.
 #[derive(Clone)]
 pub struct OnInterim(Arc<Tell>);
@@ -22,8 +24,11 @@ impl OnInterim {
         Self(Arc::new(tell))
     }
 
-    pub(super) fn tell(&self, response: &Response<()>) {
-        (self.0)(response.status(), response.headers());
+    pub(super) fn tell(&self, head: &Head) {
+        // No interim response has a body (RFC 9112 section 6.3): what the sender of this one meant is anybody's guess.
+        if !head.announces_body() {
+            (self.0)(head.status, &head.fields.to_map());
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! | `exchange` | one exchange on one connection, up to the head |
 //! | `fields`, `request`, `upload` | what is written: the head, and the body as it comes |
 //! | `head`, `download`, `body` | what is read: the head, the bytes behind it, and the body as others see it |
-//! | `interim` | what the origin says before its response |
+//! | `reply`, `interim` | the response, and what the origin says before it |
 //! | `underway` | whether a request has left |
 //! | `fault` | what is reported |
 
@@ -23,22 +23,25 @@ mod interim;
 mod link;
 mod pool;
 mod queue;
+mod reply;
 mod request;
 mod underway;
 mod upload;
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::DATE;
 use tokio::time::Instant;
 
 pub use self::body::ResponseBody;
 pub use self::fields::Fields;
 pub use self::interim::OnInterim;
+pub use self::reply::Reply;
 pub use self::request::Outgoing;
 pub use self::underway::Underway;
 pub use self::upload::{RequestBody, UploadError};
-pub use crate::wire::Tunnel;
+pub use crate::wire::{Lines, Tunnel};
 
 use self::body::Lease;
 use self::download::Download;
@@ -85,10 +88,10 @@ impl Origin {
     /// Sends one request and resolves at the response head. Must run on a tokio runtime.
     ///
     /// The caller has left out hop-by-hop fields, but for `Connection` and `Upgrade` of an upgrade. The
-    /// connection behind a 101 is [`ResponseBody::take_tunnel`].
+    /// connection behind a 101 is [`ResponseBody::take_tunnel`]. A response without `Date` gets one.
     ///
     /// Each failure is counted once under the fault returned, here or by the [`ResponseBody`].
-    pub async fn send(&self, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
+    pub async fn send(&self, request: Outgoing) -> Result<Reply, OriginFault> {
         let answer = self.journey(request).await;
         if let Err(fault) = answer {
             self.metrics.errors[fault as usize].inc();
@@ -97,7 +100,7 @@ impl Origin {
     }
 
     /// Queue, connection, head, body.
-    async fn journey(&self, request: Outgoing) -> Result<Response<ResponseBody>, OriginFault> {
+    async fn journey(&self, request: Outgoing) -> Result<Reply, OriginFault> {
         let turn = self.queue.enter().await?;
         self.metrics.requests.inc();
         let began = self.clock.now();
@@ -112,7 +115,7 @@ impl Origin {
         let idle = self.pool.idle(began);
         let (link, head) = self.exchange(idle, &mut upload, asked, told, patience).await?;
         let framing = head.judge(asked)?;
-        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS && !upload.is_done() {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS && !upload.is_done() {
             // The rest of the request would be taken for the other protocol (RFC 9110 section 7.8).
             return Err(OriginFault::Protocol);
         }
@@ -159,16 +162,24 @@ impl Origin {
         link
     }
 
-    fn respond(&self, head: Head, body: Framed, link: Link, turn: Turn) -> Response<ResponseBody> {
-        let metrics = Arc::clone(&self.metrics);
-        if head.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return head.response.map(|()| ResponseBody::switched(link.into_tunnel(turn), metrics));
-        }
-        let Framed { framing, upload, total } = body;
-        let upload = (!upload.is_done()).then(|| Box::new(upload));
-        let lease = Lease { link, pool: Arc::clone(&self.pool), keeps: head.keeps(framing), upload, _turn: turn };
-        let (download, gap) = (Download::new(framing), self.config.between_bytes_timeout);
-        head.response.map(|()| ResponseBody::new(download, lease, gap, total, metrics))
+    fn respond(&self, mut head: Head, body: Framed, link: Link, turn: Turn) -> Reply {
+        let (length, metrics) = (head.length(), Arc::clone(&self.metrics));
+        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            ResponseBody::switched(link.into_tunnel(turn), metrics)
+        } else {
+            if !head.is_dated() {
+                // RFC 9110 section 6.6.1: whoever has a clock says when it came.
+                let date = httpdate::fmt_http_date(self.clock.wall());
+                head.fields.push(DATE.as_str().as_bytes(), date.as_bytes());
+            }
+            let Framed { framing, upload, total } = body;
+            let upload = (!upload.is_done()).then(|| Box::new(upload));
+            let lease = Lease { link, pool: Arc::clone(&self.pool), keeps: head.keeps(framing), upload, _turn: turn };
+            let (download, gap) = (Download::new(framing), self.config.between_bytes_timeout);
+            ResponseBody::new(download, lease, gap, total, metrics)
+        };
+        let Head { status, fields, apart, .. } = head;
+        Reply { status, fields, apart, length, body }
     }
 }
 

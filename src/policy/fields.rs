@@ -8,6 +8,7 @@ use http::header::{
 
 use super::directives::Directives;
 use super::storability::Storable;
+use crate::wire::Lines;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -61,6 +62,12 @@ impl ByName for HeaderMap {
     }
 }
 
+impl ByName for Lines {
+    fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        Self::all(self, name)
+    }
+}
+
 /// The fields of the connection that a message came by.
 pub struct HopByHop(Vec<HeaderName>);
 
@@ -76,7 +83,8 @@ impl HopByHop {
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// Whether a field is for one connection, named in `Connection` or not.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     // Told apart by length first: almost every field is none of these.
     matches!(name.as_str().len(), 2 | 7 | 10 | 16 | 17) && HOP_BY_HOP.contains(name)
 }
@@ -100,8 +108,13 @@ pub fn strip_connection(headers: &mut HeaderMap) {
 
 fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     let members = headers.get_all(CONNECTION).iter().flat_map(|field| field.as_bytes().split(|&b| b == b','));
-    let names = members.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    names.filter(|name| !END_TO_END.contains(name) && !name.as_str().starts_with("x-forwarded-")).collect()
+    members.filter_map(nominated).collect()
+}
+
+/// The field that a member of `Connection` has removed, if it is one.
+pub fn nominated(option: &[u8]) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(option.trim_ascii()).ok()?;
+    (!END_TO_END.contains(&name) && !name.as_str().starts_with("x-forwarded-")).then_some(name)
 }
 
 /// Removes what is not stored: fields of the connection, framing, which the body in the store gives

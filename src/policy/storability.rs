@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use super::Rules;
 use super::age;
 use super::directives::Directives;
+use super::fields::ByName;
 use super::freshness::{self, Facts};
 use super::ranges::Carried;
 use super::vary::Vary;
@@ -159,9 +160,9 @@ pub fn is_about_one_request(status: StatusCode) -> bool {
 }
 
 /// Server-sent events never end, so they can neither be stored nor shared, nor have a time limit.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let essence = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+pub fn is_event_stream(headers: &impl ByName) -> bool {
+    headers.first(&CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.split(|&b| b == b';').next().unwrap_or_default();
         essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     })
 }

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `field`, `chunked`, `trailers`, `flaw` | syntax, read in the one strict way; pure |
+//! | `lines` | fields as the lines of a head |
 //! | `scratch` | the buffer into which a thread reads |
 //! | `alarm` | a timer that is cheap to postpone |
 //! | `tunnel` | a connection that has left HTTP |
@@ -11,9 +12,11 @@ pub(crate) mod alarm;
 pub(crate) mod chunked;
 pub(crate) mod field;
 mod flaw;
+pub(crate) mod lines;
 pub(crate) mod scratch;
 pub(crate) mod trailers;
 mod tunnel;
 
 pub(crate) use self::flaw::Flaw;
+pub use self::lines::Lines;
 pub use self::tunnel::Tunnel;

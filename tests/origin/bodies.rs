@@ -7,7 +7,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use millpond::config::OriginConfig;
-use millpond::origin::RequestBody;
+use millpond::origin::{Reply, RequestBody};
 
 use crate::harness::{OK, Peer, Subject, channel, config, full, listen, outgoing, request, text};
 
@@ -100,7 +100,7 @@ async fn a_client_s_body_streams_through() {
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let origin = Arc::clone(&origin);
             let body = |body: Incoming| RequestBody::Streaming(Box::pin(body.map_err(Into::into)));
-            async move { origin.send(outgoing(request.map(body))).await }
+            async move { origin.send(outgoing(request.map(body))).await.map(Reply::into_response) }
         });
         let io = hyper_util::rt::TokioIo::new(client);
         hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();

@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use millpond::clock::Clock;
 use millpond::config::OriginConfig;
-use millpond::origin::{Fields, Origin, Outgoing, RequestBody, ResponseBody, UploadError};
+use millpond::origin::{Fields, Origin, Outgoing, Reply, RequestBody, ResponseBody, UploadError};
 use millpond::reason::OriginFault;
 use millpond::telemetry::metrics::{Metrics, OriginMetrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,7 +64,7 @@ impl Subject {
     }
 
     pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, OriginFault> {
-        self.origin.send(outgoing(request)).await
+        self.origin.send(outgoing(request)).await.map(Reply::into_response)
     }
 
     pub(crate) async fn post(&self, body: RequestBody) -> Result<Response<ResponseBody>, OriginFault> {
@@ -74,7 +74,8 @@ impl Subject {
     /// A request in a task of its own.
     pub(crate) fn spawn_get(&self) -> tokio::task::JoinHandle<Result<Response<ResponseBody>, OriginFault>> {
         let origin = Arc::clone(&self.origin);
-        tokio::spawn(async move { origin.send(outgoing(request(Method::GET, RequestBody::Empty))).await })
+        let request = outgoing(request(Method::GET, RequestBody::Empty));
+        tokio::spawn(async move { origin.send(request).await.map(Reply::into_response) })
     }
 
     pub(crate) fn errors(&self, fault: OriginFault) -> u64 {

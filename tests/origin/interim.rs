@@ -39,6 +39,21 @@ async fn interim_responses_are_handed_over_in_order() {
 }
 
 #[tokio::test]
+async fn they_lose_the_fields_of_their_connection_and_one_that_announces_a_body_is_dropped() {
+    let (listener, at) = listen().await;
+    let subject = Subject::at(at);
+    let (request, seen) = listening();
+    let (answer, _) = tokio::join!(subject.send(request), async {
+        let hop = "connection: x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\ntrailer: x-sum\r\n";
+        let hint = |fields: &str| format!("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n{fields}\r\n");
+        let [hop, length, chunked] = [hop, "content-length: 0\r\n", "transfer-encoding: chunked\r\n"].map(hint);
+        Peer::accept(&listener).await.answer(&format!("{hop}{length}{chunked}{OK}")).await
+    });
+    assert_eq!(text(answer.unwrap()).await.unwrap(), "ok");
+    assert_eq!(*seen.lock().unwrap(), [(103, 1)]);
+}
+
+#[tokio::test]
 async fn they_are_handed_over_on_a_second_attempt_too_and_not_to_the_next_request() {
     let (listener, at) = listen().await;
     let subject = Subject::at(at);

@@ -140,7 +140,7 @@ async fn the_origin_never_sees_more_connections_than_allowed() {
             tokio::spawn(async move {
                 let exchange = async {
                     let request = crate::harness::request(http::Method::GET, millpond::origin::RequestBody::Empty);
-                    text(origin.send(crate::harness::outgoing(request)).await?).await
+                    text(origin.send(crate::harness::outgoing(request)).await?.into_response()).await
                 };
                 // Dropped in the queue, while connecting, before the head or within the body.
                 match patience {

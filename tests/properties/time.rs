@@ -179,7 +179,7 @@ proptest! {
             if number == purge {
                 table.apply(1, &Record { pattern: Pattern::All, soft: true }, now);
             }
-            prop_assert!(entry.is_valid(URL, &table), "a soft purge leaves it");
+            prop_assert!(entry.is_valid(|| URL, &table), "a soft purge leaves it");
             prop_assert!(shown(&entry, now) >= last);
             last = shown(&entry, now);
             let stage = stage(entry.reuse(now, &Demand::default()));
