@@ -68,7 +68,7 @@ fn push_escape(out: &mut Vec<u8>, c: char) {
 /// byte without a branch, so that the compiler can take many at a time.
 #[allow(clippy::needless_bitwise_bool, reason = "a branch per byte would keep the loop from being vectorised")]
 fn is_plain(value: &[u8]) -> bool {
-    value.iter().fold(true, |plain, &b| plain & (b >= b' ') & (b <= b'~') & (b != b'"') & (b != b'\\'))
+    value.iter().fold(true, |plain, &b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\'))
 }
 
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.

@@ -126,7 +126,7 @@ fn with_hex<T>(bytes: &[u8; 16], show: impl FnOnce(&str) -> T) -> T {
 /// compiler can take many at a time.
 #[allow(clippy::needless_bitwise_bool, reason = "a branch per digit would keep the loop from being vectorised")]
 fn is_hex(text: &[u8]) -> bool {
-    text.iter().fold(true, |hex, &b| hex & (((b >= b'0') & (b <= b'9')) | ((b >= b'a') & (b <= b'f'))))
+    text.iter().fold(true, |hex, &b| hex & matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -203,11 +203,9 @@ impl Calendar {
             (self.read, self.wall) = (self.clock.now(), self.clock.wall());
         }
         let began = ended.record.started;
-        let time = match began > self.read {
-            true => self.wall.checked_add(began.since(self.read)),
-            false => self.wall.checked_sub(self.read.since(began)),
-        };
-        time.unwrap_or(self.wall)
+        // One of the two is zero.
+        let time = self.wall.checked_add(began.since(self.read));
+        time.and_then(|time| time.checked_sub(self.read.since(began))).unwrap_or(self.wall)
     }
 }
 
