@@ -24,13 +24,13 @@ pub struct Fields {
 impl Fields {
     /// The fields of a map in its order: those of one name stand together.
     pub fn from_map(map: &HeaderMap) -> Self {
-        let fields = || map.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let fields = || map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         Self::of(fields)
     }
 
     /// Fields that somebody else has written, who may have written anything; none if a map would not take them.
-    pub fn checked(fields: &[(&str, &[u8])]) -> Option<Self> {
-        let valid = |(name, value): &(&str, &[u8])| is_name(name) && !field::has_control(value);
+    pub fn checked(fields: &[(&[u8], &[u8])]) -> Option<Self> {
+        let valid = |(name, value): &(&[u8], &[u8])| is_name(name) && !field::has_control(value);
         (fields.len() <= MOST && fields.iter().all(valid)).then(|| Self::of(|| fields.iter().copied()))
     }
 
@@ -53,24 +53,22 @@ impl Fields {
     /// Those with a name that `keep` accepts.
     #[must_use]
     pub fn select(&self, keep: impl Fn(&str) -> bool) -> Self {
-        Self::of(|| self.iter().filter(|(name, _)| keep(name)))
+        Self::of(|| self.iter().filter(|(name, _)| keep(name)).map(|(name, value)| (name.as_bytes(), value)))
     }
 
-    fn of<'a, I: Iterator<Item = (&'a str, &'a [u8])>>(fields: impl Fn() -> I) -> Self {
-        let length = |(name, value): (&str, &[u8])| name.len() + SEPARATOR.len() + value.len() + LINE_END.len();
+    fn of<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(fields: impl Fn() -> I) -> Self {
+        let length = |(name, value): (&[u8], &[u8])| name.len() + SEPARATOR.len() + value.len() + LINE_END.len();
         let mut lines = Vec::with_capacity(fields().map(length).sum());
         for (name, value) in fields() {
-            field::write(&mut lines, name, value);
+            field::write_bytes(&mut lines, name, value);
         }
         Self { lines: lines.into() }
     }
 }
 
 /// A name as a map writes it, and no longer than it takes.
-fn is_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
-        && field::is_token(name.as_bytes())
-        && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+fn is_name(name: &[u8]) -> bool {
+    name.len() <= LONGEST_NAME && field::is_lower_token(name)
 }
 
 impl ByName for Fields {
@@ -117,7 +115,10 @@ mod tests {
 
     #[test]
     fn what_a_map_would_not_take_is_not_taken() {
-        let taken = |fields: &[(&str, &[u8])]| Fields::checked(fields).map(|fields| fields.to_map());
+        let taken = |fields: &[(&str, &[u8])]| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
+            Fields::checked(&fields).map(|fields| fields.to_map())
+        };
         let most = vec![("x-a", &b"1"[..]); MOST + 1];
         assert_eq!(taken(&most[1..]).unwrap().len(), MOST);
         assert_eq!(taken(&most), None);
@@ -149,7 +150,7 @@ mod tests {
         fn what_is_taken_is_what_a_map_takes(name in "[ -~]{1,3}", value in vec(any::<u8>(), 0..4)) {
             let lower = name.to_ascii_lowercase() == name;
             let valid = lower && HeaderName::try_from(&name).is_ok() && HeaderValue::from_bytes(&value).is_ok();
-            prop_assert_eq!(Fields::checked(&[(&name, &value)]).is_some(), valid);
+            prop_assert_eq!(Fields::checked(&[(name.as_bytes(), &value)]).is_some(), valid);
         }
 
         #[test]
@@ -159,7 +160,7 @@ mod tests {
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             let map = map(&fields);
             let own = Fields::from_map(&map);
-            prop_assert_eq!(Fields::checked(&own.iter().collect::<Vec<_>>()), Some(own.clone()));
+            prop_assert_eq!(Fields::checked(&own.iter().map(|(name, value)| (name.as_bytes(), value)).collect::<Vec<_>>()), Some(own.clone()));
             prop_assert_eq!(&own.to_map(), &map);
             for name in map.keys() {
                 let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();

@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::key::Key;
 use crate::origin::{Fields, OnInterim, Outgoing, RequestBody};
 use crate::policy::{coding, fields, validation};
-use crate::telemetry::trace::{TraceContext, X_REQUEST_ID};
+use crate::telemetry::trace::X_REQUEST_ID;
 
 use super::parts::Asked;
 use super::respond::OUR_VIA;
@@ -173,7 +173,7 @@ fn origin_form(parts: &Parts) -> Uri {
 fn end_to_end(visit: &Visit, keep: impl Fn(&HeaderName) -> bool) -> Fields {
     let client = &visit.parts.headers;
     let hops = fields::HopByHop::of(client);
-    let traced = TraceContext::of(client).is_some();
+    let traced = visit.trace().is_some();
     let mut fields = Fields::new();
     for (name, value) in client {
         let passes = match name.as_str() {
@@ -202,11 +202,13 @@ fn end_to_end(visit: &Visit, keep: impl Fn(&HeaderName) -> bool) -> Fields {
 /// Tells the origin who the client is: appended to what a trusted proxy says, else in place of it.
 fn describe_client(fields: &mut Fields, visit: &Visit) {
     let (peer, host, scheme) = (canonical(visit.peer), visit.host(), visit.scheme());
-    let (open, close) = if peer.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
-    let peer = text(peer);
-    fields.add_text(&X_FORWARDED_FOR, &[&earlier(visit, &X_FORWARDED_FOR), &peer]);
+    let (open, close): (&[u8], &[u8]) = if peer.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
+    let (peer, host, scheme) = (text(peer), host.as_bytes(), scheme.as_bytes());
+    let peer = peer.as_bytes();
+    fields.add_text(&X_FORWARDED_FOR, &[earlier(visit, &X_FORWARDED_FOR).as_bytes(), peer]);
     let earlier = earlier(visit, &FORWARDED);
-    fields.add_text(&FORWARDED, &[&earlier, "for=", open, &peer, close, ";host=\"", host, "\";proto=", scheme]);
+    let parts: [&[u8]; 9] = [earlier.as_bytes(), b"for=", open, peer, close, b";host=\"", host, b"\";proto=", scheme];
+    fields.add_text(&FORWARDED, &parts);
     for (name, value) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, host)] {
         if !visit.trusted || !visit.parts.headers.contains_key(&name) {
             fields.add_text(&name, &[value]);

@@ -59,7 +59,8 @@ impl Inquiry<'_> {
     /// Whether an entry of the fleet spares the fetch: it is newer than what is stored here, and fresh
     /// or, for a client that waits, good enough until it has been refreshed.
     fn is_wanted(&self, entry: &Entry) -> bool {
-        let now = self.proxy.clock.now();
+        // It came a moment ago.
+        let now = entry.received();
         let newer = self
             .stored
             .is_none_or(|stored| entry.born() > stored.born() || entry.age(now).saturating_add(SAME) < stored.age(now));

@@ -70,7 +70,8 @@ impl Proxy {
         };
         match inquiry.ask().await {
             Ok(entry) => {
-                let now = self.clock.now();
+                // It came a moment ago.
+                let now = entry.received();
                 inquiry.share(route, leader, &entry, now);
                 if entry.fresh_left(now).is_zero() {
                     self.fetch(visit, route, miss, stored).refresh_found(Arc::clone(&entry));

@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::listener::Fault;
 use crate::reason::Outcome;
 use crate::telemetry::access::{AccessLog, AccessRecord};
-use crate::telemetry::trace::{RequestId, TraceContext};
+use crate::telemetry::trace::RequestId;
 
 use super::answer::Books;
 use super::body::Body;
@@ -48,7 +48,7 @@ impl Record {
             route: route.map(|route| Arc::clone(&route.name)),
             body_bytes: 0,
             request_id: visit.request_id().clone(),
-            trace: TraceContext::of(headers),
+            trace: visit.trace(),
             age,
         };
         Self { log: Arc::clone(log), line: Some(Box::new(record)) }

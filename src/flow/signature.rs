@@ -14,7 +14,7 @@ use super::respond::OUR_VIA;
 #[derive(Debug)]
 pub(super) struct Signature {
     /// In seconds; none for what is not from the store.
-    age: Option<u64>,
+    age: Option<u32>,
     /// Whether it says by whom the response came: what is stored has that among its fields.
     via: bool,
     status: CacheStatus,
@@ -24,7 +24,8 @@ pub(super) struct Signature {
 
 impl Signature {
     pub(super) fn new(status: CacheStatus, age: Option<Duration>) -> Self {
-        Self { age: age.map(|age| age.as_secs()), via: false, status, key: None }
+        let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+        Self { age: age.map(seconds), via: false, status, key: None }
     }
 
     /// The same for a response that has come through this proxy just now (RFC 9110 section 7.6.3).
@@ -38,8 +39,8 @@ impl Signature {
     }
 
     /// `Age`, in seconds.
-    pub(super) const fn age(&self) -> Option<u64> {
-        self.age
+    pub(super) fn age(&self) -> Option<u64> {
+        self.age.map(u64::from)
     }
 
     /// Writes the fields as lines of a head.

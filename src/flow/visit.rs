@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderMap, UPGRADE};
 use http::request::Parts;
 use http_body::Body as _;
 
@@ -14,10 +14,35 @@ use crate::config::{BypassRule, CachePolicy};
 use crate::key::{self, Content, KeyBuffer, MethodClass, Target};
 use crate::listener::{Client, Interim, Offer, RequestBody};
 use crate::policy::request::is_selective;
-use crate::telemetry::trace::RequestId;
+use crate::telemetry::trace::{RequestId, TraceContext};
 
 use super::content::Replay;
 use super::site::Site;
+
+/// Which fields a request has that most do not have: one pass over the names costs less than to ask for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Noted {
+    /// The client may want less than the whole of a response.
+    selective: bool,
+    /// There is a `traceparent`.
+    traced: bool,
+    /// There is an `X-Request-Id`.
+    identified: bool,
+}
+
+impl Noted {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut noted = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "traceparent" => noted.traced = true,
+                "x-request-id" => noted.identified = true,
+                _ => noted.selective |= is_selective(name),
+            }
+        }
+        noted
+    }
+}
 
 /// One request, with what the listener knows of it.
 pub(super) struct Visit {
@@ -37,9 +62,10 @@ pub(super) struct Visit {
     pub(super) upgrade: Option<Offer>,
     /// When the head had arrived.
     pub(super) started: Moment,
-    /// The same on the wall clock, if the request [is selective](is_selective): it tells the century of a year with two
-    /// digits.
+    /// The same on the wall clock, if the request [is selective](Self::is_selective): it tells the century of a year with
+    /// two digits.
     pub(super) arrived: Option<SystemTime>,
+    noted: Noted,
     /// The configuration that this request is served by, whatever is reloaded meanwhile.
     pub(super) site: Arc<Site>,
     /// Drawn or read when something first needs it.
@@ -52,21 +78,27 @@ impl Visit {
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
         let started = clock.now();
-        let arrived = is_selective(&parts.headers).then(|| clock.wall());
-        let request_id = OnceLock::new();
-        Self { parts, body, content: None, peer, trusted, interim, upgrade, started, arrived, site, request_id }
+        let noted = Noted::of(&parts.headers);
+        let arrived = noted.selective.then(|| clock.wall());
+        let (content, request_id) = (None, OnceLock::new());
+        Self { parts, body, content, peer, trusted, interim, upgrade, started, arrived, noted, site, request_id }
     }
 
     /// Whether the client may want less than the whole of a response: most cannot, and are asked no more.
     pub(super) fn is_selective(&self) -> bool {
-        self.arrived.is_some()
+        self.noted.selective
+    }
+
+    /// The trace that it belongs to.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        if self.noted.traced { TraceContext::of(&self.parts.headers) } else { None }
     }
 
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
     pub(super) fn host(&self) -> &str {
         // Clients send it first (RFC 9110 section 7.2), where it is found sooner than by its hash.
         let field = || self.parts.headers.iter().find(|(name, _)| *name == HOST);
-        let from_field = || field().and_then(|(_, host)| host.to_str().ok());
+        let from_field = || field().and_then(|(_, host)| str::from_utf8(host.as_bytes()).ok());
         self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(from_field).unwrap_or_default()
     }
 
@@ -93,7 +125,8 @@ impl Visit {
 
     /// The id of this request, the client's own if it sent a sane one.
     pub(super) fn request_id(&self) -> &RequestId {
-        self.request_id.get_or_init(|| RequestId::of(&self.parts.headers))
+        let headers = &self.parts.headers;
+        self.request_id.get_or_init(|| if self.noted.identified { RequestId::of(headers) } else { RequestId::random() })
     }
 
     /// What the key is made of.

@@ -83,7 +83,7 @@ struct Metadata<'a> {
     born: u64,
     status: u16,
     #[serde(borrow)]
-    headers: Vec<(&'a str, &'a [u8])>,
+    headers: Vec<(&'a [u8], &'a [u8])>,
     #[serde(borrow)]
     selecting: Vec<(&'a str, Option<&'a [u8]>)>,
     #[serde(borrow)]
@@ -127,7 +127,7 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
         key: key.as_bytes(),
         born,
         status: content.status.as_u16(),
-        headers: content.fields.iter().collect(),
+        headers: content.fields.iter().map(|(name, value)| (name.as_bytes(), value)).collect(),
         selecting: entry.selecting().fields().map(|(name, value)| (name.as_str(), value.map(|v| &**v))).collect(),
         tags: entry.tags().iter().map(Tag::as_str).collect(),
         route: entry.route(),

@@ -50,7 +50,12 @@ pub(super) fn word(bytes: &[u8], longest: usize) -> Result<Option<(Word<'_>, usi
 }
 
 fn number(text: &[u8]) -> Result<i64, Malformed> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Malformed)
+    let (negative, digits) = text.strip_prefix(b"-").map_or((false, text), |digits| (true, digits));
+    let number = digits.iter().try_fold(0_i64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| !digits.is_empty()).map(|number| if negative { -number } else { number }).ok_or(Malformed)
 }
 
 /// Begins a command of so many words.

@@ -49,12 +49,12 @@ impl Fields {
 
     /// Adds a field whose value is put together from these. Each is visible ASCII, of a field or of our own, so that none
     /// can end the line.
-    pub fn add_text(&mut self, name: &HeaderName, parts: &[&str]) {
-        debug_assert!(!parts.iter().any(|part| field::has_control(part.as_bytes())), "{parts:?}");
+    pub fn add_text(&mut self, name: &HeaderName, parts: &[&[u8]]) {
+        debug_assert!(!parts.iter().any(|part| field::has_control(part)), "{parts:?}");
         self.lines.extend_from_slice(name.as_str().as_bytes());
         self.lines.extend_from_slice(SEPARATOR);
         for part in parts {
-            self.lines.extend_from_slice(part.as_bytes());
+            self.lines.extend_from_slice(part);
         }
         self.lines.extend_from_slice(LINE_END);
     }

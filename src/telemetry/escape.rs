@@ -6,6 +6,8 @@
 
 use std::io::Write;
 
+use crate::wire::words::{Word, words};
+
 /// Appends `value` as a JSON string. Of a value longer than `limit` bytes the first `limit`
 /// appear, then a mark that tells its full length.
 pub(super) fn quoted(out: &mut Vec<u8>, value: &[u8], limit: usize) {
@@ -64,11 +66,16 @@ fn push_escape(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// Whether all of it stands for itself between quotes, as nearly everything does that is ever logged. Looks at every
-/// byte without a branch, so that the compiler can take many at a time.
-#[allow(clippy::needless_bitwise_bool, reason = "a branch per byte would keep the loop from being vectorised")]
+/// Whether all of it stands for itself between quotes, as nearly everything does that is ever logged. Where eight bytes at
+/// a time do not show it, each is looked at.
 fn is_plain(value: &[u8]) -> bool {
-    value.iter().fold(true, |plain, &b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\'))
+    let plain = |bytes: &[u8]| bytes.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
+    let suspect =
+        |word: Word| !word.is_ascii() || word.has_below(b' ') || [0x7f, b'"', b'\\'].iter().any(|&odd| word.has(odd));
+    match words(value) {
+        Some(mut words) => !words.any(suspect) || plain(value),
+        None => plain(value),
+    }
 }
 
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.

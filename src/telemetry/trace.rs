@@ -11,8 +11,17 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// W3C Trace Context: vendor data, meaningless without a valid `traceparent`.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Digits of what is drawn here.
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Bytes in lower-case hex.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut texts = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        texts[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    texts
+};
 
 /// The longest id taken over from a client.
 const MAX_CLIENT_ID: usize = 128;
@@ -47,18 +56,18 @@ impl RequestId {
         Self(Source::Drawn(rand::random::<u128>().to_ne_bytes()))
     }
 
-    /// Shows the id as text, which is a valid field value.
-    pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
+    /// Shows the id: visible ASCII.
+    pub fn with_text<T>(&self, show: impl FnOnce(&[u8]) -> T) -> T {
         match &self.0 {
-            Source::Client(value) => show(value.to_str().unwrap_or_default()),
-            Source::Drawn(bytes) => with_hex(bytes, show),
+            Source::Client(value) => show(value.as_bytes()),
+            Source::Drawn(bytes) => show(&hex(bytes)),
         }
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_text(|text| f.write_str(text))
+        self.with_text(|text| f.write_str(str::from_utf8(text).unwrap_or_default()))
     }
 }
 
@@ -101,9 +110,9 @@ impl TraceContext {
         (sound && *trace_id != [b'0'; 32] && *parent_id != [b'0'; 16]).then_some(Self { trace_id: *trace_id })
     }
 
-    /// Shows the trace id: what a log line needs to be found from a trace.
-    pub fn with_text<T>(&self, show: impl FnOnce(&str) -> T) -> T {
-        show(str::from_utf8(&self.trace_id).unwrap_or_default())
+    /// The trace id in lower-case hex: what a log line needs to be found from a trace.
+    pub const fn trace_id(&self) -> &[u8] {
+        &self.trace_id
     }
 
     /// That of a request with exactly one valid `traceparent`. With it both fields go on to the origin unchanged;
@@ -113,13 +122,13 @@ impl TraceContext {
     }
 }
 
-/// Shows 16 bytes in lower-case hex.
-fn with_hex<T>(bytes: &[u8; 16], show: impl FnOnce(&str) -> T) -> T {
+/// 16 bytes in lower-case hex.
+fn hex(bytes: &[u8; 16]) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = HEX[usize::from(*byte)];
     }
-    show(str::from_utf8(&digits).unwrap_or_default())
+    digits
 }
 
 /// Whether all of it is lower-case hex; the standard forbids upper case. Looks at every digit without a branch, so that the
@@ -170,7 +179,7 @@ mod tests {
     fn a_valid_traceparent_names_its_trace() {
         let fields = headers(&[(&TRACEPARENT, VALID.as_bytes()), (&TRACESTATE, b"vendor=1")]);
         let context = TraceContext::of(&fields).expect("valid");
-        context.with_text(|id| assert_eq!(id, "4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(context.trace_id(), b"4bf92f3577b34da6a3ce929d0e0e4736");
     }
 
     #[test]

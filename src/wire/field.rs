@@ -7,6 +7,7 @@ use bytes::BufMut;
 use memchr::memchr;
 
 use super::flaw::Flaw;
+use super::words::words;
 
 /// What stands between a name and its value where we write them.
 pub(crate) const SEPARATOR: &[u8] = b": ";
@@ -14,7 +15,11 @@ pub(crate) const SEPARATOR: &[u8] = b": ";
 pub(crate) const LINE_END: &[u8] = b"\r\n";
 
 /// Which bytes a token may hold (RFC 9110 section 5.6.2).
-const TOKEN: [bool; 256] = {
+static TOKEN: [bool; 256] = token_bytes(true);
+/// The same without capital letters.
+static LOWER_TOKEN: [bool; 256] = token_bytes(false);
+
+const fn token_bytes(capitals: bool) -> [bool; 256] {
     let mut table = [false; 256];
     let mut at = 0;
     let listed = b"!#$%&'*+-.^_`|~";
@@ -24,13 +29,13 @@ const TOKEN: [bool; 256] = {
     }
     let mut byte = 0_u8;
     while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
+        if byte.is_ascii_alphanumeric() && (capitals || !byte.is_ascii_uppercase()) {
             table[byte as usize] = true;
         }
         byte += 1;
     }
     table
-};
+}
 
 /// One field line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +60,11 @@ pub(crate) fn is_guarded(name: &[u8]) -> bool {
 /// Whether `text` is a token.
 pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)])
+}
+
+/// Whether `text` is a token without capital letters, which names have where they are stored.
+pub(crate) fn is_lower_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&b| LOWER_TOKEN[usize::from(b)])
 }
 
 /// The line that starts at `from`, without its CR LF, and where the next one starts. `None` if its
@@ -84,20 +94,11 @@ pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
 /// Whether a byte that no field value may hold is among `value`. Hardly any value has one, which eight bytes at a time
 /// show; only where they do not is each byte looked at.
 pub(crate) fn has_control(value: &[u8]) -> bool {
-    let control = |bytes: &[u8]| bytes.iter().any(|&b| (b < 0x20 && b != b'\t') || b == 0x7f);
-    let (words, rest) = value.as_chunks();
-    let suspect = words.iter().fold(false, |suspect, word| suspect | may_have_control(u64::from_ne_bytes(*word)));
-    if suspect { control(value) } else { control(rest) }
-}
-
-/// Whether a byte below a space, or DEL, may be among these eight: never `false` if there is one.
-const fn may_have_control(word: u64) -> bool {
-    const EACH: u64 = u64::MAX / 255;
-    const HIGH: u64 = 0x80 * EACH;
-    // A byte whose high bit is not set gets it by this if it is too small, or next to one that is.
-    let small = word.wrapping_sub(0x20 * EACH) & !word;
-    let del = word ^ (0x7f * EACH);
-    (small | (del.wrapping_sub(EACH) & !del)) & HIGH != 0
+    let control = |bytes: &[u8]| bytes.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f);
+    match words(value) {
+        Some(mut words) => words.any(|word| word.has_below(b' ') || word.has(0x7f)) && control(value),
+        None => control(value),
+    }
 }
 
 /// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
@@ -118,7 +119,12 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Writes a field line. Names and values are checked by their types: none contains a line end.
 pub(crate) fn write(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.put_slice(name.as_bytes());
+    write_bytes(out, name.as_bytes(), value);
+}
+
+/// The same for a name that is known to be one.
+pub(crate) fn write_bytes(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.put_slice(name);
     out.put_slice(SEPARATOR);
     out.put_slice(value);
     out.put_slice(LINE_END);

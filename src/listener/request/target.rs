@@ -33,8 +33,9 @@ const BYTES: [u8; 256] = {
     table
 };
 
-fn all(text: &[u8], class: u8) -> bool {
-    text.iter().all(|&b| BYTES[usize::from(b)] & class != 0)
+/// How many bytes of a class a text begins with.
+fn run(text: &[u8], class: u8) -> usize {
+    text.iter().position(|&b| BYTES[usize::from(b)] & class == 0).unwrap_or(text.len())
 }
 
 /// Checks the target of a request with `method`. Answers where in `target` the authority of an
@@ -66,11 +67,12 @@ fn absolute(target: &[u8]) -> Result<Range<usize>, Fault> {
 
 /// Path and query. A fragment is never sent, and some parsers drop it silently.
 fn check_path(text: &[u8]) -> Result<(), Fault> {
-    let (path, query) = match memchr::memchr(b'?', text) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, &text[text.len()..]),
+    let sound = match &text[run(text, PATH)..] {
+        [] => true,
+        [b'?', query @ ..] => run(query, QUERY) == query.len(),
+        _ => false,
     };
-    if all(path, PATH) && all(query, QUERY) { Ok(()) } else { Err(Fault::Target) }
+    if sound { Ok(()) } else { Err(Fault::Target) }
 }
 
 /// A host name, an IPv4 address or a bracketed IPv6 address, and a port if there is a colon.
@@ -85,8 +87,9 @@ pub(super) fn check_host(host: &[u8]) -> Result<(), Fault> {
         let end = memchr::memchr(b']', host).ok_or(Fault::HostInvalid)?;
         (&host[..=end], &host[end + 1..], is_ipv6(&host[1..end]))
     } else {
-        let end = host.iter().position(|&b| b == b':').unwrap_or(host.len());
-        (&host[..end], &host[end..], all(&host[..end], HOST))
+        // What does not begin with a colon behind it is no port.
+        let end = run(host, HOST);
+        (&host[..end], &host[end..], true)
     };
     if valid && !name.is_empty() && is_port(port) { Ok(()) } else { Err(Fault::HostInvalid) }
 }

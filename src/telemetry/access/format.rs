@@ -27,11 +27,12 @@ pub(super) struct Format {
     form: LogFormat,
     calendar: Calendar,
     second: Second,
+    peer: Peer,
 }
 
 impl Format {
     pub(super) fn new(form: LogFormat, clock: Clock) -> Self {
-        Self { form, calendar: Calendar::new(clock), second: Second::default() }
+        Self { form, calendar: Calendar::new(clock), second: Second::default(), peer: Peer::default() }
     }
 
     /// Appends the line of a request, with its end.
@@ -49,7 +50,7 @@ impl Format {
         out.extend_from_slice(b"{\"time\":\"");
         self.second.timestamp(self.calendar.begin(ended), out);
         out.extend_from_slice(b"\",\"peer\":\"");
-        address(r.peer, out);
+        self.peer.address(r.peer, out);
         out.push(b'"');
         outside(b",\"method\":", r.method.as_ref().map(|method| method.as_str().as_bytes()), MAX_METHOD, out);
         outside(b",\"host\":", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
@@ -59,12 +60,12 @@ impl Format {
         }
         out.extend_from_slice(b",\"status\":");
         number(r.status.into(), out);
-        let mut word = |name: &str, value: &str| {
-            for piece in [",\"", name, "\":\"", value, "\""] {
-                out.extend_from_slice(piece.as_bytes());
+        let mut word = |name: &str, value: &[u8]| {
+            for piece in [b",\"", name.as_bytes(), b"\":\"", value, b"\""] {
+                out.extend_from_slice(piece);
             }
         };
-        word("outcome", r.outcome.as_str());
+        word("outcome", r.outcome.as_str().as_bytes());
         words(r, &mut word);
         outside(b",\"route\":", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
         if let Some(age) = r.age {
@@ -76,7 +77,7 @@ impl Format {
         out.extend_from_slice(b",\"duration_seconds\":");
         seconds(ended.at.since(r.started), out);
         out.extend_from_slice(b",\"request_id\":");
-        r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
+        r.request_id.with_text(|id| quoted(out, id, MAX_TEXT));
         out.push(b'}');
     }
 
@@ -85,7 +86,7 @@ impl Format {
         let r = &*ended.record;
         self.second.timestamp(self.calendar.begin(ended), out);
         out.push(b' ');
-        address(r.peer, out);
+        self.peer.address(r.peer, out);
         out.push(b' ');
         out.extend_from_slice(r.method.as_ref().map_or("-", |method| cut_method(method.as_str())).as_bytes());
         out.push(b' ');
@@ -98,8 +99,8 @@ impl Format {
         out.push(b' ');
         out.extend_from_slice(r.outcome.as_str().as_bytes());
         words(r, &mut |name, value| {
-            for piece in [" ", name, "=", value] {
-                out.extend_from_slice(piece.as_bytes());
+            for piece in [b" ", name.as_bytes(), b"=", value] {
+                out.extend_from_slice(piece);
             }
         });
         if let Some(age) = r.age {
@@ -113,23 +114,23 @@ impl Format {
         outside(b" route=", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
         outside(b" host=", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
         out.extend_from_slice(b" request_id=");
-        r.request_id.with_text(|id| quoted(out, id.as_bytes(), MAX_TEXT));
+        r.request_id.with_text(|id| quoted(out, id, MAX_TEXT));
     }
 }
 
 /// Shows what is a word of our own, where there is one.
-fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &str)) {
+fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &[u8])) {
     if let Some(reason) = r.reason {
-        show("reason", reason.as_str());
+        show("reason", reason.as_str().as_bytes());
     }
     if let Some(refusal) = r.refusal {
-        show("refusal", refusal);
+        show("refusal", refusal.as_bytes());
     }
     if let Some(fault) = r.origin_fault {
-        show("origin_fault", fault.as_str());
+        show("origin_fault", fault.as_str().as_bytes());
     }
     if let Some(trace) = &r.trace {
-        trace.with_text(|id| show("trace_id", id));
+        show("trace_id", trace.trace_id());
     }
 }
 
@@ -145,13 +146,21 @@ fn number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn address(address: IpAddr, out: &mut Vec<u8>) {
-    let IpAddr::V4(address) = address else { return write_to(out, format_args!("{address}")) };
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            out.push(b'.');
+/// The client of the last line, and its address as text: many lines in a row have the same.
+#[derive(Default)]
+struct Peer {
+    address: Option<IpAddr>,
+    text: Vec<u8>,
+}
+
+impl Peer {
+    fn address(&mut self, address: IpAddr, out: &mut Vec<u8>) {
+        if self.address != Some(address) {
+            self.text.clear();
+            write_to(&mut self.text, format_args!("{address}"));
+            self.address = Some(address);
         }
-        number(octet.into(), out);
+        out.extend_from_slice(&self.text);
     }
 }
 
@@ -159,17 +168,13 @@ fn address(address: IpAddr, out: &mut Vec<u8>) {
 fn seconds(span: Duration, out: &mut Vec<u8>) {
     number(span.as_secs(), out);
     out.push(b'.');
-    decimals::<6>(span.subsec_micros(), out);
+    decimals(span.subsec_micros(), 1_000_000, out);
 }
 
-/// The last `N` digits of a number, zeros in front included.
-fn decimals<const N: usize>(mut number: u32, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit += (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits);
+/// A number below a power of ten with as many digits as that has zeros.
+fn decimals(number: u32, below: u32, out: &mut Vec<u8>) {
+    // Behind a one, which is left out.
+    out.extend_from_slice(&itoa::Buffer::new().format(below + number).as_bytes()[1..]);
 }
 
 /// Path and query, or the host of a CONNECT. Never the user information of an absolute target,
@@ -233,7 +238,7 @@ impl Second {
         }
         out.extend_from_slice(&self.text);
         out.push(b'.');
-        decimals::<3>(known.subsec_millis(), out);
+        decimals(known.subsec_millis(), 1_000, out);
         out.push(b'Z');
     }
 }
