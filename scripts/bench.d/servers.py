@@ -260,7 +260,7 @@ def varnish(bench, cache_bytes=1 << 30):
 
 def hyper(bench):
     port = free_port()
-    tool = bench.build / "examples/bare_hyper"
+    tool = bench.build / "bare_hyper"
     process = bench.start("hyper", [tool, "--listen", f"127.0.0.1:{port}", "--answer", "moka"]).wait_for_port(port)
     return Server(bench, "hyper and moka", port, process)
 
