@@ -7,6 +7,7 @@ mod paced;
 mod replay;
 
 use std::error::Error;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -27,12 +28,18 @@ enum Tool {
     Idle(replay::IdleArgs),
 }
 
+/// The system's clock, and not that of a runtime which tests can stop.
+#[allow(clippy::disallowed_methods, reason = "a tool beside the product, which reads its clocks in one place")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 fn main() -> Result<(), Failure> {
     let tool = Tool::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match tool {
         Tool::Closed(args) => closed::run(&args),
-        Tool::Origin(args) => runtime.block_on(origin::serve(args)),
+        Tool::Origin(args) => origin::serve(&args),
         Tool::Paced(args) => runtime.block_on(paced::run(args)),
         Tool::Replay(args) => runtime.block_on(replay::replay(args)),
         Tool::Idle(args) => runtime.block_on(replay::hold(args)),

@@ -7,15 +7,14 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memchr::{memchr_iter, memmem};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use tokio::time::Instant;
 
-use crate::Failure;
 use crate::paced::micros;
+use crate::{Failure, now};
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 << 10;
@@ -59,13 +58,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut load = Load::new(args)?;
     let mut buffer = vec![0; BUFFER];
     let mut events = Events::with_capacity(1024);
-    let began = Instant::now();
+    let began = now();
     let end = began + Duration::from_secs(args.seconds);
     for number in 0..load.connections.len() {
-        load.send(number, Instant::now())?;
+        load.send(number, now())?;
     }
-    let mut now = Instant::now();
-    while now < end {
+    let mut time = began;
+    while time < end {
         load.poll.poll(&mut events, Some(PATIENCE))?;
         if events.is_empty() {
             return Err("the server has answered nobody for ten seconds".into());
@@ -73,14 +72,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         for event in &events {
             load.receive(event.token().0, &mut buffer, event.is_read_closed())?;
         }
-        now = Instant::now();
+        time = now();
     }
     // Nobody waits for half of a run, unless the server has forgotten him.
-    let forgotten = |connection: &&Connection| now - connection.sent > (now - began) / 2;
+    let forgotten = |connection: &&Connection| time - connection.sent > (time - began) / 2;
     load.broken += load.connections.iter().filter(forgotten).count() as u64;
     let [p50, p99, p999] = [500, 990, 999].map(|thousandths| load.times.quantile(thousandths));
     let count = load.times.count;
-    println!("RESULT {count} {} {p50} {p99} {p999} {} {}", micros(now - began), load.broken, load.refused);
+    println!("RESULT {count} {} {p50} {p99} {p999} {} {}", micros(time - began), load.broken, load.refused);
     Ok(())
 }
 
@@ -157,7 +156,7 @@ impl Load {
     /// Begins again on a new connection.
     fn reopen(&mut self, number: usize) -> Result<(), Failure> {
         self.connections[number] = Connection::open(self.server, &self.poll, number)?;
-        self.send(number, Instant::now())
+        self.send(number, now())
     }
 
     /// Reads what is there for a connection, and sends its next request if that was all of the response. `closed` if the
@@ -179,10 +178,10 @@ impl Load {
             let status = connection.take(&buffer[..read], self.head_only)?;
             self.refused += u64::from(status.is_some_and(|status| status != self.status));
             if connection.left == Some(0) {
-                let now = Instant::now();
-                self.times.note(now - connection.sent);
+                let time = now();
+                self.times.note(time - connection.sent);
                 connection.left = None;
-                return if connection.closes { self.reopen(number) } else { self.send(number, now) };
+                return if connection.closes { self.reopen(number) } else { self.send(number, time) };
             }
             if read < buffer.len() && !closed {
                 // What comes later is a further event.
@@ -199,7 +198,7 @@ impl Connection {
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
-        Ok(Self { stream, sent: Instant::now(), partial: Vec::new(), left: None, closes: false })
+        Ok(Self { stream, sent: now(), partial: Vec::new(), left: None, closes: false })
     }
 
     /// Takes bytes of the response. Its status, if they complete its head.

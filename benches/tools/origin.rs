@@ -1,27 +1,32 @@
 //! An origin whose paths say what it answers.
+//!
+//! It shares a core with the load, and must take less of it than a proxy takes of its own, or the figures of what is
+//! passed on would be about the origin: one call to read and one to write for each request, and of its head no more is
+//! looked at than the method, the path and whether the connection goes on.
 
-use std::convert::Infallible;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED};
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpSocket};
+use memchr::{memchr, memmem};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use socket2::{Domain, Socket, Type};
 
-use crate::Failure;
+use crate::{Failure, now};
 
 /// As many connections may wait to be accepted as Linux allows by default.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// The largest body.
 const MOST_BYTES: usize = 1 << 20;
+/// Bytes that are read at once.
+const BUFFER: usize = 64 << 10;
+/// How long a slow answer takes.
+const SLOW: Duration = Duration::from_millis(100);
+/// What waits for connections.
+const LISTENER: Token = Token(usize::MAX);
 
 /// The origin's command line.
 #[derive(clap::Args)]
@@ -58,56 +63,215 @@ impl Wanted {
     }
 }
 
-struct State {
-    body: Bytes,
-    requests: AtomicU64,
+/// Serves until it is killed.
+pub(crate) fn serve(args: &Args) -> Result<(), Failure> {
+    let socket = Socket::new(Domain::for_address(args.listen), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&args.listen.into())?;
+    socket.listen(BACKLOG)?;
+    let mut listener = TcpListener::from_std(socket.into());
+    let mut origin = Origin::new()?;
+    origin.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut events = Events::with_capacity(1024);
+    loop {
+        match origin.poll.poll(&mut events, origin.slow.front().map(|slow| slow.due.saturating_duration_since(now()))) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+        for event in &events {
+            if event.token() == LISTENER { origin.accept(&listener) } else { origin.attend(event.token().0) }
+        }
+        origin.answer_slow();
+    }
 }
 
-impl State {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let wanted = Wanted::of(request.uri().path());
-        if wanted.count {
-            return Response::new(Full::new(self.requests.load(Relaxed).to_string().into()));
-        }
-        self.requests.fetch_add(1, Relaxed);
-        if wanted.slow {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let mut response = Response::new(Full::new(self.body.slice(..wanted.bytes)));
-        let headers = response.headers_mut();
-        let control = match (wanted.stored, wanted.ttl) {
-            (false, _) => HeaderValue::from_static("no-store"),
-            (true, 3600) => HeaderValue::from_static("max-age=3600"),
-            (true, ttl) => {
-                HeaderValue::try_from(format!("max-age={ttl}")).unwrap_or(HeaderValue::from_static("no-store"))
+struct Origin {
+    poll: Poll,
+    connections: Slab<Connection>,
+    /// How many connections there were.
+    opened: u64,
+    /// Answers that are not due yet, in order.
+    slow: VecDeque<Slow>,
+    body: Vec<u8>,
+    requests: u64,
+    /// The text of `Date`, and until when it is right.
+    date: (String, Instant),
+    buffer: Vec<u8>,
+}
+
+struct Slow {
+    due: Instant,
+    token: usize,
+    /// Which connection had the token then.
+    number: u64,
+    response: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    number: u64,
+    /// What of a request has come.
+    partial: Vec<u8>,
+    /// What of a response the socket did not take.
+    unsent: Vec<u8>,
+    /// Whether its request is answered later.
+    waits: bool,
+    /// Whether it ends with the response.
+    closes: bool,
+}
+
+impl Origin {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            poll: Poll::new()?,
+            connections: Slab::new(),
+            opened: 0,
+            slow: VecDeque::new(),
+            body: vec![b'm'; MOST_BYTES],
+            requests: 0,
+            date: (String::new(), now()),
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    fn accept(&mut self, listener: &TcpListener) {
+        // Whatever ends this is either that nobody waits, or a client that has left.
+        while let Ok((mut stream, _)) = listener.accept() {
+            let place = self.connections.vacant_entry();
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if stream.set_nodelay(true).is_err()
+                || self.poll.registry().register(&mut stream, Token(place.key()), both).is_err()
+            {
+                continue;
             }
-        };
-        headers.insert(CACHE_CONTROL, control);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ETAG, HeaderValue::from_static("\"v1\""));
-        headers.insert(LAST_MODIFIED, HeaderValue::from_static("Wed, 01 Jan 2020 00:00:00 GMT"));
+            self.opened += 1;
+            let (number, partial, unsent) = (self.opened, Vec::new(), Vec::new());
+            place.insert(Connection { stream, number, partial, unsent, waits: false, closes: false });
+        }
+    }
+
+    /// Reads and writes what can be on a connection, which ends if it cannot go on: a proxy that is stopped cuts it, which
+    /// is not a failure.
+    fn attend(&mut self, token: usize) {
+        if self.connections.contains(token) && !self.go_on(token).unwrap_or(false) {
+            self.connections.remove(token);
+        }
+    }
+
+    /// Whether the connection goes on.
+    fn go_on(&mut self, token: usize) -> Result<bool, Failure> {
+        let mut drained = false;
+        loop {
+            let connection = &mut self.connections[token];
+            if !connection.flush()? || connection.waits {
+                return Ok(true);
+            }
+            if connection.closes {
+                return Ok(false);
+            }
+            if let Some(end) = memmem::find(&connection.partial, b"\r\n\r\n") {
+                let request: Vec<u8> = connection.partial.drain(..end + 4).collect();
+                self.answer(token, &request)?;
+                continue;
+            }
+            if drained {
+                // What comes later is a further event.
+                return Ok(true);
+            }
+            match connection.stream.read(&mut self.buffer) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    connection.partial.extend_from_slice(&self.buffer[..read]);
+                    drained = read < self.buffer.len();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn answer(&mut self, token: usize, request: &[u8]) -> Result<(), Failure> {
+        let line = &request[..memchr(b'\r', request).unwrap_or(request.len())];
+        let mut words = std::str::from_utf8(line)?.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let wanted = Wanted::of(path);
+        let response = self.response(&wanted, method == "HEAD");
+        let connection = &mut self.connections[token];
+        connection.closes = asks_to_close(request);
+        if wanted.slow {
+            connection.waits = true;
+            self.slow.push_back(Slow { due: now() + SLOW, token, number: connection.number, response });
+        } else {
+            connection.unsent = response;
+        }
+        Ok(())
+    }
+
+    fn response(&mut self, wanted: &Wanted, head_only: bool) -> Vec<u8> {
+        let count = self.requests.to_string();
+        let body = if wanted.count { count.as_bytes() } else { &self.body[..wanted.bytes] };
+        self.requests += u64::from(!wanted.count);
+        let mut response = Vec::with_capacity(256 + body.len());
+        response.extend_from_slice(b"HTTP/1.1 200 OK\r\ncache-control: ");
+        match (wanted.stored, wanted.ttl) {
+            (false, _) => response.extend_from_slice(b"no-store"),
+            (true, ttl) => response.extend_from_slice(format!("max-age={ttl}").as_bytes()),
+        }
+        response.extend_from_slice(b"\r\ncontent-type: application/json\r\netag: \"v1\"\r\n");
+        response.extend_from_slice(b"last-modified: Wed, 01 Jan 2020 00:00:00 GMT\r\ncontent-length: ");
+        response.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+        response.extend_from_slice(b"\r\ndate: ");
+        response.extend_from_slice(date(&mut self.date).as_bytes());
+        response.extend_from_slice(b"\r\n\r\n");
+        if !head_only {
+            response.extend_from_slice(body);
+        }
         response
     }
+
+    /// Sends the slow answers that are due, unless their clients have left.
+    fn answer_slow(&mut self) {
+        while self.slow.front().is_some_and(|slow| slow.due <= now())
+            && let Some(Slow { token, number, response, .. }) = self.slow.pop_front()
+        {
+            let asked = self.connections.get_mut(token).filter(|connection| connection.number == number);
+            if let Some(connection) = asked {
+                (connection.waits, connection.unsent) = (false, response);
+                self.attend(token);
+            }
+        }
+    }
 }
 
-/// Serves until it is killed.
-pub(crate) async fn serve(args: Args) -> Result<(), Failure> {
-    let state = Arc::new(State { body: vec![b'm'; MOST_BYTES].into(), requests: AtomicU64::new(0) });
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(args.listen)?;
-    let listener: TcpListener = socket.listen(BACKLOG)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(state.answer(&request).await) }
-            });
-            // A proxy that is stopped cuts its connections: that is not a failure.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+impl Connection {
+    /// Writes what is left of a response. Whether that was all.
+    fn flush(&mut self) -> Result<bool, Failure> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) if written == self.unsent.len() => self.unsent.clear(),
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
+}
+
+/// Whether the connection is to end with the answer to this request.
+fn asks_to_close(request: &[u8]) -> bool {
+    let has = |text| memmem::find(request, text).is_some();
+    has(b" HTTP/1.0\r\n") || has(b"onnection: close\r\n")
+}
+
+/// The text of `Date`, made once in a second.
+fn date((text, until): &mut (String, Instant)) -> &str {
+    let now = now();
+    if text.is_empty() || now >= *until {
+        #[allow(clippy::disallowed_methods, reason = "a tool beside the product, which keeps its clocks apart")]
+        let time = SystemTime::now();
+        (*text, *until) = (httpdate::fmt_http_date(time), now + Duration::from_secs(1));
+    }
+    text
 }
