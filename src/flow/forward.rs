@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Method, Uri};
+use smallvec::SmallVec;
 
 use crate::entry::Entry;
 use crate::key::Key;
@@ -204,7 +205,7 @@ fn describe_client(fields: &mut Fields, visit: &Visit) {
     let (peer, host, scheme) = (canonical(visit.peer), visit.host(), visit.scheme());
     let (open, close): (&[u8], &[u8]) = if peer.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
     let (peer, host, scheme) = (text(peer), host.as_bytes(), scheme.as_bytes());
-    let peer = peer.as_bytes();
+    let peer = &peer[..];
     fields.add_text(&X_FORWARDED_FOR, &[earlier(visit, &X_FORWARDED_FOR).as_bytes(), peer]);
     let earlier = earlier(visit, &FORWARDED);
     let parts: [&[u8]; 9] = [earlier.as_bytes(), b"for=", open, peer, close, b";host=\"", host, b"\";proto=", scheme];
@@ -222,12 +223,14 @@ fn canonical(peer: SocketAddr) -> IpAddr {
 }
 
 /// An address, without the machinery of formatting for those that are most frequent.
-fn text(address: IpAddr) -> String {
-    let IpAddr::V4(address) = address else { return address.to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
+fn text(address: IpAddr) -> SmallVec<[u8; 40]> {
+    let IpAddr::V4(address) = address else { return SmallVec::from_slice(address.to_string().as_bytes()) };
+    let mut text = SmallVec::new();
     for (index, octet) in address.octets().into_iter().enumerate() {
-        text.push_str(if index == 0 { "" } else { "." });
-        text.push_str(itoa::Buffer::new().format(octet));
+        if index > 0 {
+            text.push(b'.');
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
     }
     text
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
+use http::{Method, StatusCode};
 
 use crate::listener::Offer;
 use crate::origin::{Outgoing, Reply, Tunnel};
@@ -26,7 +26,9 @@ use super::written::Written;
 impl Proxy {
     /// Passes the request on and hands the response to this client alone.
     pub(super) async fn pass(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, reason: Reason) -> Answer {
-        let began = (self.log.applied(), self.clock.now());
+        // What came of a HEAD alone is compared with what is stored.
+        let asked = if visit.parts.method == Method::HEAD { self.clock.now() } else { visit.started };
+        let began = (self.log.applied(), asked);
         let (request, upload) = outgoing(visit, &route);
         match route.origin.send(request).await {
             Ok(reply) => {

@@ -95,28 +95,27 @@ impl HeadReader {
 
 /// The head that `bytes` start with and its length, unless more is to come.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
-    let protocol = |_| OriginFault::Protocol;
-    let Some((line, mut at)) = field::line(bytes, 0).map_err(protocol)? else {
+    let mut lines = field::complete(bytes);
+    let Some(line) = lines.next() else {
         let begins = BEGIN.iter().zip(bytes).all(|(expected, byte)| expected == byte);
         return if begins { Ok(None) } else { Err(OriginFault::Protocol) };
     };
+    let (line, _) = line.map_err(|_| OriginFault::Protocol)?;
     let (http10, status) = status_line(line).ok_or(OriginFault::Protocol)?;
     let fields = Lines::with_capacity(bytes.len().min(USUAL));
     let mut head = Head { status, fields, apart: None, seen: Seen { http10, ..Seen::default() } };
-    let mut count = 0;
-    while let Some((line, next)) = field::line(bytes, at).map_err(protocol)? {
+    for (count, line) in lines.enumerate() {
+        let (line, next) = line.map_err(|_| OriginFault::Protocol)?;
         if line.is_empty() {
             return Ok(Some((next, head.without_nominated())));
         }
-        let Field { name, value, .. } = field::parse(line).map_err(protocol)?;
-        count += 1;
-        if count > MOST_FIELDS || name.len() > LONGEST_NAME {
+        let Field { name, value, .. } = field::parse(line).map_err(|_| OriginFault::Protocol)?;
+        if count == MOST_FIELDS || name.len() > LONGEST_NAME {
             return Err(OriginFault::Protocol);
         }
         if !head.keep_back(name, value)? {
             head.fields.push(name, value);
         }
-        at = next;
     }
     Ok(None)
 }

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use crate::wire::words::{Word, words};
+use crate::wire::words::{self, Word};
 
 /// Appends `value` as a JSON string. Of a value longer than `limit` bytes the first `limit`
 /// appear, then a mark that tells its full length.
@@ -70,12 +70,9 @@ fn push_escape(out: &mut Vec<u8>, c: char) {
 /// a time do not show it, each is looked at.
 fn is_plain(value: &[u8]) -> bool {
     let plain = |bytes: &[u8]| bytes.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
-    let suspect =
-        |word: Word| !word.is_ascii() || word.has_below(b' ') || [0x7f, b'"', b'\\'].iter().any(|&odd| word.has(odd));
-    match words(value) {
-        Some(mut words) => !words.any(suspect) || plain(value),
-        None => plain(value),
-    }
+    let odd = |word: Word| word.has(0x7f) | word.has(b'"') | word.has(b'\\');
+    let suspect = |word: Word| !word.is_ascii() | word.has_below(b' ') | odd(word);
+    words::any(value, suspect) == Some(false) || plain(value)
 }
 
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.

@@ -4,10 +4,10 @@
 //! disagree about where a field or a line ends disagree about where a request ends.
 
 use bytes::BufMut;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::flaw::Flaw;
-use super::words::words;
+use super::words;
 
 /// What stands between a name and its value where we write them.
 pub(crate) const SEPARATOR: &[u8] = b": ";
@@ -77,6 +77,16 @@ pub(crate) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, 
     }
 }
 
+/// The lines that are there to their end, each without its CR LF, and where the next one starts.
+pub(crate) fn complete(bytes: &[u8]) -> impl Iterator<Item = Result<(&[u8], usize), Flaw>> {
+    let mut start = 0;
+    memchr_iter(b'\n', bytes).map(move |end| {
+        let text = bytes[start..end].strip_suffix(b"\r").ok_or(Flaw::BareLineFeed)?;
+        start = end + 1;
+        Ok((text, start))
+    })
+}
+
 /// Takes a field line apart.
 pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
     let end = line.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(line.len());
@@ -95,10 +105,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
 /// show; only where they do not is each byte looked at.
 pub(crate) fn has_control(value: &[u8]) -> bool {
     let control = |bytes: &[u8]| bytes.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f);
-    match words(value) {
-        Some(mut words) => words.any(|word| word.has_below(b' ') || word.has(0x7f)) && control(value),
-        None => control(value),
-    }
+    words::any(value, |word| word.has_below(b' ') | word.has(0x7f)) != Some(false) && control(value)
 }
 
 /// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
