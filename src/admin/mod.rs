@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, configuration, log level, purges.
 //!
 //! It is separate from the listener that clients reach and knows neither the cache nor the
-//! proxy: everything it can do goes through [`Control`]. Each connection carries one request and
+//! proxy: everything it can do goes through [`Control`]. A connection carries requests in turn and
 //! has an end, so that no client of it can hold anything for long (trap F14).
 //!
 //! | request | answer |

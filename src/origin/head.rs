@@ -73,7 +73,7 @@ pub(super) struct HeadReader {
 impl HeadReader {
     /// Takes a head from the front of `bytes`, once all of it is there.
     pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Head>, OriginFault> {
-        // httparse would skip empty lines, of whatever is left from before.
+        // No empty line, of whatever is left from before, is skipped.
         if bytes.first().is_some_and(|first| *first != b'H') {
             return Err(OriginFault::Protocol);
         }
