@@ -38,7 +38,7 @@ pub(crate) struct Args {
 
 /// What a path asks for, segment by segment: a number is the size of the body, `slow` has the answer take
 /// 100 ms, `pass` forbids to store it, `ttl-2` has it live for 2 s, `count` asks how many requests there were. Others
-/// make a URL unique.
+/// make a URL unique. It has no query, and the request no body.
 struct Wanted {
     bytes: usize,
     ttl: u64,
@@ -80,7 +80,10 @@ pub(crate) fn serve(args: &Args) -> Result<(), Failure> {
             _ => {}
         }
         for event in &events {
-            if event.token() == LISTENER { origin.accept(&listener) } else { origin.attend(event.token().0) }
+            match event.token() {
+                LISTENER => origin.accept(&listener)?,
+                Token(token) => origin.attend(token, event.is_read_closed()),
+            }
         }
         origin.answer_slow();
     }
@@ -135,16 +138,21 @@ impl Origin {
         })
     }
 
-    fn accept(&mut self, listener: &TcpListener) {
-        // Whatever ends this is either that nobody waits, or a client that has left.
-        while let Ok((mut stream, _)) = listener.accept() {
+    fn accept(&mut self, listener: &TcpListener) -> Result<(), Failure> {
+        loop {
+            let mut stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // A client that has left.
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let place = self.connections.vacant_entry();
             let both = Interest::READABLE | Interest::WRITABLE;
-            if stream.set_nodelay(true).is_err()
-                || self.poll.registry().register(&mut stream, Token(place.key()), both).is_err()
-            {
+            if stream.set_nodelay(true).is_err() {
                 continue;
             }
+            self.poll.registry().register(&mut stream, Token(place.key()), both)?;
             self.opened += 1;
             let (number, partial, unsent) = (self.opened, Vec::new(), Vec::new());
             place.insert(Connection { stream, number, partial, unsent, waits: false, closes: false });
@@ -152,15 +160,15 @@ impl Origin {
     }
 
     /// Reads and writes what can be on a connection, which ends if it cannot go on: a proxy that is stopped cuts it, which
-    /// is not a failure.
-    fn attend(&mut self, token: usize) {
-        if self.connections.contains(token) && !self.go_on(token).unwrap_or(false) {
+    /// is not a failure. `closed` if the client has closed its side.
+    fn attend(&mut self, token: usize, closed: bool) {
+        if self.connections.contains(token) && !self.go_on(token, closed).unwrap_or(false) {
             self.connections.remove(token);
         }
     }
 
     /// Whether the connection goes on.
-    fn go_on(&mut self, token: usize) -> Result<bool, Failure> {
+    fn go_on(&mut self, token: usize, closed: bool) -> Result<bool, Failure> {
         let mut drained = false;
         loop {
             let connection = &mut self.connections[token];
@@ -183,7 +191,7 @@ impl Origin {
                 Ok(0) => return Ok(false),
                 Ok(read) => {
                     connection.partial.extend_from_slice(&self.buffer[..read]);
-                    drained = read < self.buffer.len();
+                    drained = read < self.buffer.len() && !closed;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error.into()),
@@ -238,7 +246,7 @@ impl Origin {
             let asked = self.connections.get_mut(token).filter(|connection| connection.number == number);
             if let Some(connection) = asked {
                 (connection.waits, connection.unsent) = (false, response);
-                self.attend(token);
+                self.attend(token, false);
             }
         }
     }

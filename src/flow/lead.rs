@@ -29,7 +29,7 @@ use super::forward::OriginHead;
 use super::inquiry::Inquiry;
 use super::interim::Audience;
 use super::parts::{Asked, Scope};
-use super::respond;
+use super::respond::{self, Conditions};
 use super::site::Route;
 use super::visit::Visit;
 
@@ -181,7 +181,7 @@ impl Proxy {
         }
         let status =
             CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
-        let response = respond::direct(visit, route, response.into(), status);
+        let response = respond::direct(visit, route, response.into(), Conditions::LeftOut, status);
         Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue};
-use http::{Method, StatusCode};
+use http::Method;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 
 use crate::listener::Offer;
 use crate::origin::{Outgoing, Reply, Tunnel};
@@ -16,7 +16,7 @@ use super::cache_status::{CacheStatus, Forwarded};
 use super::forward::OriginHead;
 use super::interim::Audience;
 use super::posted::{Fill, Posted};
-use super::respond;
+use super::respond::{self, Conditions};
 use super::site::Route;
 use super::upload::{self, UploadFault};
 use super::vigil::Vigil;
@@ -91,12 +91,11 @@ fn hand_over(visit: &mut Visit, route: Arc<Route>, reason: Reason, mut reply: Re
     if let (Some(origin), Some(client)) = (reply.body.take_tunnel(), visit.upgrade.take()) {
         tokio::spawn(join(client, origin));
     }
-    if reply.status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(protocol) = &mut reply.apart
-    {
+    if let Some(protocol) = reply.apart.as_mut().filter(|apart| apart.contains_key(UPGRADE)) {
         protocol.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    Answer::new(respond::direct(visit, &route, reply, status), Outcome::Pass, Some(route)).because(reason)
+    Answer::new(respond::direct(visit, &route, reply, Conditions::Shown, status), Outcome::Pass, Some(route))
+        .because(reason)
 }
 
 /// Joins the two connections once both sides have left HTTP; bytes then pass unseen, both ways,

@@ -77,9 +77,9 @@ impl Posted {
     /// Judges the response. To be called before what it invalidates is: after that, nobody could tell what
     /// else was.
     pub(super) fn judge(self, proxy: &Proxy, visit: &Visit, route: &Route, reply: &Reply) -> Option<Fill> {
-        let (target, mut headers) = (visit.target(), reply.headers());
         // So that a client does not wait for a body of which nobody knows how long it takes.
         let length = reply.body.size_hint().exact()?;
+        let (target, mut headers) = (visit.target(), reply.headers());
         let fits = length <= self.policy.max_object_size;
         // Where we code, a GET would be asked for without coding.
         let coded = self.policy.compress.is_some() && headers.contains_key(CONTENT_ENCODING);

@@ -213,14 +213,29 @@ pub(super) fn add_cookies(response: &mut Response<Body>, cookies: &[HeaderValue]
     }
 }
 
+/// Whether the origin was shown the conditions of the client that its response is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conditions {
+    /// It was, and has answered with them in mind.
+    Shown,
+    /// They were left out of a fetch that was meant for everybody.
+    LeftOut,
+}
+
 /// Hands the origin's response to one client alone.
-pub(super) fn direct(visit: &Visit, route: &Route, reply: Reply, status: CacheStatus) -> Response<Body> {
+pub(super) fn direct(
+    visit: &Visit,
+    route: &Route,
+    reply: Reply,
+    conditions: Conditions,
+    status: CacheStatus,
+) -> Response<Body> {
     let Reply { status: code, fields, apart, length, mut body } = reply;
     if storability::is_event_stream(&fields) {
         body.exempt_from_total();
     }
-    // The client's conditions were left out of a fetch that was meant for everybody.
-    let unchanged = code == StatusCode::OK
+    let unchanged = conditions == Conditions::LeftOut
+        && code == StatusCode::OK
         && visit.parts.method.is_safe()
         && precondition(visit, code, &fields) == Precondition::NotModified;
     let mut response = if unchanged {

@@ -47,8 +47,8 @@ impl Fields {
         }
     }
 
-    /// Adds a field whose value is put together from these. Each is visible ASCII, of a field or of our own, so that none
-    /// can end the line.
+    /// Adds a field whose value is put together from these. Each is of a field, of a target or of our own, and has no
+    /// control character, so that none can end the line.
     pub fn add_text(&mut self, name: &HeaderName, parts: &[&[u8]]) {
         debug_assert!(!parts.iter().any(|part| field::has_control(part)), "{parts:?}");
         self.lines.extend_from_slice(name.as_str().as_bytes());

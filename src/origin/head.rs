@@ -6,7 +6,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, TRAILER, UPGRADE};
 use memchr::memchr;
 
 use super::request::Asked;
-use crate::policy::fields::nominated;
+use crate::policy::fields::{is_hop_by_hop, nominated};
 use crate::reason::OriginFault;
 use crate::wire::Lines;
 use crate::wire::field::{self, Field};
@@ -20,9 +20,6 @@ const MOST_BYTES: usize = 400 * 1024;
 const MOST_FIELDS: usize = 100;
 /// Bytes of the fields of a usual head.
 const USUAL: usize = 512;
-/// Up to this length a head is read anew with whatever comes, so that what is not HTTP is found out at once.
-const SHORT: usize = 256;
-
 /// How the end of a response's body is told (RFC 9112 section 6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
@@ -78,8 +75,8 @@ impl HeadReader {
             return Err(OriginFault::Protocol);
         }
         let fresh = &bytes[self.seen..];
-        // A head ends with a line: a long one that comes byte by byte is not read from its start for each.
-        let worthwhile = !fresh.is_empty() && (bytes.len() <= SHORT || memchr(b'\n', fresh).is_some());
+        // What comes byte by byte is not read from its start for each, but for the first, which tell what is not HTTP.
+        let worthwhile = self.seen < BEGIN.len() || memchr(b'\n', fresh).is_some();
         self.seen = bytes.len();
         let found = if worthwhile { parse(bytes)? } else { None };
         if found.as_ref().map_or(bytes.len(), |(length, _)| *length) > MOST_BYTES {
@@ -139,7 +136,6 @@ impl Head {
         let seen = &mut self.seen;
         // Names are told apart by length first: almost every field is none of these.
         match name.len() {
-            2 if name.eq_ignore_ascii_case(b"te") => {}
             4 => {
                 seen.dated |= name.eq_ignore_ascii_case(b"date");
                 return Ok(false);
@@ -150,19 +146,17 @@ impl Head {
                     self.set_apart(UPGRADE, value)?;
                 }
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value),
-            10 if name.eq_ignore_ascii_case(b"keep-alive") => {}
+            10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value)?,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 seen.ambiguous |= seen.length.is_some() || !value.iter().all(u8::is_ascii_digit);
                 let number = str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
                 seen.length = Some(number.ok_or(OriginFault::Protocol));
             }
-            16 if name.eq_ignore_ascii_case(b"proxy-connection") => {}
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 seen.ambiguous |= seen.chunked || !value.eq_ignore_ascii_case(b"chunked");
                 seen.chunked = true;
             }
-            _ => return Ok(false),
+            _ => return Ok(is_hop_by_hop(name)),
         }
         Ok(true)
     }
@@ -230,21 +224,25 @@ impl Head {
 }
 
 impl Seen {
-    fn connection(&mut self, value: &[u8]) {
+    fn connection(&mut self, value: &[u8]) -> Result<(), OriginFault> {
         for option in field::list(value) {
-            if option.eq_ignore_ascii_case(b"close") {
-                self.closes = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            self.closes |= option.eq_ignore_ascii_case(b"close");
+            if option.eq_ignore_ascii_case(b"keep-alive") {
+                // The field of this name goes in any case, and most that say so say nothing else.
                 self.keeps = true;
             } else {
                 self.nominated.extend(nominated(option));
             }
         }
+        // More than there can be fields.
+        if self.nominated.len() > MOST_FIELDS { Err(OriginFault::Protocol) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GET: Asked = Asked { head: false, upgrade: false, idempotent: true };
@@ -331,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_head_may_come_byte_by_byte_and_only_so_long() {
-        let long = "x".repeat(3 * SHORT);
+        let long = "x".repeat(1000);
         let text = format!("HTTP/1.1 200 OK\r\nx-long: {long}\r\nx-other: y\r\n\r\nbody");
         let (mut reader, mut bytes) = (HeadReader::default(), BytesMut::new());
         let mut found = None;
@@ -351,5 +349,62 @@ mod tests {
         assert_eq!(HeadReader::default().take(&mut whole.as_str().into()).unwrap_err(), OriginFault::Protocol);
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MOST_FIELDS + 1));
         assert_eq!(HeadReader::default().take(&mut many.as_str().into()).unwrap_err(), OriginFault::Protocol);
+    }
+
+    /// The names of the fields that pass, in order.
+    fn passing(fields: &str) -> Vec<String> {
+        let head = head(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).unwrap();
+        head.fields.to_map().keys().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn f18_fields_of_the_connection_go_with_those_that_it_names_wherever_they_stand() {
+        for hop in ["Te", "Keep-Alive", "Proxy-Connection", "Upgrade", "Trailer", "Content-Length", "Connection"] {
+            assert_eq!(passing(&format!("a: 1\r\n{hop}: 1\r\nb: 1\r\n")), ["a", "b"], "{hop}");
+        }
+        let named = "X-Hop: 1\r\nconnection: keep-alive, x-HOP ,x-after\r\nx-after: 1\r\nx-stays: 1\r\n";
+        assert_eq!(passing(named), ["x-stays"]);
+        assert_eq!(passing("connection: close\r\nclose: 1\r\nx-stays: 1\r\n"), ["x-stays"]);
+        assert_eq!(passing("connection: date, set-cookie\r\ndate: now\r\nset-cookie: a\r\n"), ["date", "set-cookie"]);
+        let many = "a,".repeat(MOST_FIELDS + 1);
+        assert_eq!(verdict(&format!("connection: {many}\r\n")), Err(OriginFault::Protocol));
+    }
+
+    #[test]
+    fn what_others_act_upon_stands_apart() {
+        let apart = |text: &str| head(text).unwrap().apart.map(|apart| *apart).unwrap_or_default();
+        let trailers = apart("HTTP/1.1 200 OK\r\nTrailer: x-a\r\ntrailer: x-b\r\nupgrade: h2c\r\n\r\n");
+        assert_eq!(trailers.get_all(TRAILER).iter().collect::<Vec<_>>(), ["x-a", "x-b"]);
+        assert!(!trailers.contains_key(UPGRADE), "only a 101 changes the protocol");
+        let switch = apart("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(switch[UPGRADE], "echo");
+        assert!(head("HTTP/1.1 200 OK\r\nDate: now\r\n\r\n").unwrap().is_dated());
+        assert!(!head("HTTP/1.1 200 OK\r\nx-date: now\r\n\r\n").unwrap().is_dated());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_another_parser_reads_alike(
+            begin in "HTTP/1\\.[01] [1-9][0-9]{2}( [ -~]{0,8})?",
+            lines in proptest::collection::vec("[A-Za-z-]{0,6}[ :]{0,2}[ -~\t\u{80}]{0,8}(\r\n|\r\n|\r\n|\n|\r)", 0..5),
+        ) {
+            let text = format!("{begin}\r\n{}\r\n", lines.concat());
+            let Ok(Some(head)) = HeadReader::default().take(&mut text.as_str().into()) else { return Ok(()) };
+            let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+            let mut other = httparse::Response::new(&mut fields);
+            let status = other.parse(text.as_bytes());
+            prop_assert!(status.is_ok_and(|status| status.is_complete()), "{text:?}");
+            prop_assert_eq!(other.code, Some(head.status.as_u16()));
+            let own: Vec<_> = head.fields.to_map().iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            let mut others = HeaderMap::new();
+            for field in other.headers {
+                let name: HeaderName = field.name.parse().unwrap();
+                if !is_hop_by_hop(name.as_str().as_bytes()) {
+                    others.append(name, HeaderValue::from_bytes(field.value).unwrap());
+                }
+            }
+            let others: Vec<_> = others.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            prop_assert_eq!(own, others);
+        }
     }
 }

@@ -164,14 +164,14 @@ impl Origin {
 
     fn respond(&self, mut head: Head, body: Framed, link: Link, turn: Turn) -> Reply {
         let (length, metrics) = (head.length(), Arc::clone(&self.metrics));
+        if !head.is_dated() {
+            // RFC 9110 section 6.6.1: whoever has a clock says when it came.
+            let date = httpdate::fmt_http_date(self.clock.wall());
+            head.fields.push(DATE.as_str().as_bytes(), date.as_bytes());
+        }
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             ResponseBody::switched(link.into_tunnel(turn), metrics)
         } else {
-            if !head.is_dated() {
-                // RFC 9110 section 6.6.1: whoever has a clock says when it came.
-                let date = httpdate::fmt_http_date(self.clock.wall());
-                head.fields.push(DATE.as_str().as_bytes(), date.as_bytes());
-            }
             let Framed { framing, upload, total } = body;
             let upload = (!upload.is_done()).then(|| Box::new(upload));
             let lease = Lease { link, pool: Arc::clone(&self.pool), keeps: head.keeps(framing), upload, _turn: turn };

@@ -14,8 +14,8 @@ use crate::wire::Lines;
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
-    /// Its end-to-end fields, but for those that frame it and those [apart](Self::apart). There is a `Date` among them,
-    /// unless it is a 101 (RFC 9110 section 6.6.1).
+    /// Its end-to-end fields, but for those that frame it and those [apart](Self::apart). There is a `Date` among them
+    /// (RFC 9110 section 6.6.1).
     pub fields: Lines,
     /// `Trailer`, and `Upgrade` of a 101: whoever frames the message for a client acts upon them.
     pub apart: Option<Box<HeaderMap>>,

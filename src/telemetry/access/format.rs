@@ -348,6 +348,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn c3_a_wall_clock_that_jumps_is_followed_by_the_lines_of_a_moment_later() {
+        let clock = Clock::manual();
+        let mut format = Format::new(LogFormat::Text, clock.clone());
+        let mut time_of = |ended: Moment| {
+            let record = AccessRecord { started: ended, ..record() };
+            format.calendar.begin(&Ended { record: Box::new(record), at: ended })
+        };
+        let (start, wall) = (clock.now(), clock.wall());
+        clock.jump_wall(3_600_000);
+        assert_eq!(time_of(start), wall, "read a moment ago");
+        clock.advance(2 * GLANCE);
+        assert_eq!(time_of(start.plus(2 * GLANCE)), wall + Duration::from_hours(1) + 2 * GLANCE);
+    }
+
+    #[test]
     fn the_json_form_is_stable() {
         assert_eq!(
             shown(LogFormat::Json, &record()),

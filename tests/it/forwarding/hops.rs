@@ -81,3 +81,19 @@ async fn via_is_appended_on_both_ways_and_once() {
         assert_eq!(origin.last(path).header("via").as_deref(), Some("1.1 edge, 1.1 millpond"));
     }
 }
+
+#[tokio::test]
+async fn an_answer_to_the_clients_own_conditions_is_passed_as_the_origin_gave_it() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::start(&origin).no_cache().await;
+    // Undated, and without anything that the condition could be compared with.
+    origin.raw("/a", |s| s.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
+    origin.on("/tagged", |r| r.header("etag", "\"1\"").body("hello"));
+    for (path, name, value) in
+        [("/a", "if-modified-since", "Fri, 31 Dec 2100 00:00:00 GMT"), ("/tagged", "if-none-match", "\"1\"")]
+    {
+        let answer = proxy.client().get(path).header(name, value).send().await;
+        assert_eq!((answer.status, answer.text()), (200, "hello"), "{path}");
+        assert!(answer.header("date").is_some(), "{path}");
+    }
+}
