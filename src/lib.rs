@@ -32,5 +32,6 @@ pub mod policy;
 pub mod reason;
 pub mod route;
 mod wire;
+mod words;
 
 pub use server::{Options, Server, StartError};

@@ -5,6 +5,7 @@ use std::fmt;
 use http::header::{HeaderMap, HeaderName};
 
 use crate::policy::fields::ByName;
+use crate::wire::Lines;
 use crate::wire::field::{self, LINE_END, SEPARATOR};
 use crate::wire::lines::{self, LONGEST_NAME};
 
@@ -14,7 +15,7 @@ const MOST: usize = 24_576;
 /// Fields of a response in one allocation of exactly their size: the lines of an HTTP/1.1 head, `name: value` and CRLF,
 /// with names in lower case. A map would take several times the memory, and each hit would write the same lines anew.
 ///
-/// Only [`from_map`](Self::from_map), [`checked`](Self::checked) and selections of what they made give lines their form, so
+/// Only [`from_map`](Self::from_map), [`checked`](Self::checked), [`Lines`] and selections of what they made give lines their form, so
 /// names and values are valid, and the only CR and LF are those that end a line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -69,6 +70,12 @@ impl Fields {
 /// A name as a map writes it, and no longer than it takes.
 fn is_name(name: &[u8]) -> bool {
     name.len() <= LONGEST_NAME && field::is_lower_token(name)
+}
+
+impl From<Lines> for Fields {
+    fn from(lines: Lines) -> Self {
+        Self { lines: lines.into_bytes().into() }
+    }
 }
 
 impl ByName for Fields {

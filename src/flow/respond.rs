@@ -239,7 +239,7 @@ pub(super) fn direct(
         && visit.parts.method.is_safe()
         && precondition(visit, code, &fields) == Precondition::NotModified;
     let mut response = if unchanged {
-        not_modified(&Fields::from_map(&fields.to_map()))
+        not_modified(&Fields::from(fields))
     } else {
         let mut response = with(code, Body::origin(body, named_as_held(&visit.parts, route, code, fields)));
         if let Some(apart) = apart {

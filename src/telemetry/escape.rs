@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use crate::wire::words::{self, Word};
+use crate::words::{self, Word};
 
 /// Appends `value` as a JSON string. Of a value longer than `limit` bytes the first `limit`
 /// appear, then a mark that tells its full length.

@@ -4,10 +4,10 @@
 //! disagree about where a field or a line ends disagree about where a request ends.
 
 use bytes::BufMut;
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use super::flaw::Flaw;
-use super::words;
+use crate::words;
 
 /// What stands between a name and its value where we write them.
 pub(crate) const SEPARATOR: &[u8] = b": ";
@@ -75,16 +75,6 @@ pub(crate) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, 
         Some((b'\r', text)) => Ok(Some((text, from + length + 1))),
         _ => Err(Flaw::BareLineFeed),
     }
-}
-
-/// The lines that are there to their end, each without its CR LF, and where the next one starts.
-pub(crate) fn complete(bytes: &[u8]) -> impl Iterator<Item = Result<(&[u8], usize), Flaw>> {
-    let mut start = 0;
-    memchr_iter(b'\n', bytes).map(move |end| {
-        let text = bytes[start..end].strip_suffix(b"\r").ok_or(Flaw::BareLineFeed)?;
-        start = end + 1;
-        Ok((text, start))
-    })
 }
 
 /// Takes a field line apart.

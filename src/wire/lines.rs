@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::field::{self, LINE_END, SEPARATOR};
+use super::field;
 
 /// The longest name that a map takes, in bytes.
 pub(crate) const LONGEST_NAME: usize = 65_535;
@@ -33,11 +33,8 @@ impl Lines {
     /// Adds a field whose name is a token and whose value is clean.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         let start = self.0.len();
-        self.0.extend_from_slice(name);
-        self.0[start..].make_ascii_lowercase();
-        self.0.extend_from_slice(SEPARATOR);
-        self.0.extend_from_slice(value);
-        self.0.extend_from_slice(LINE_END);
+        field::write_bytes(&mut self.0, name, value);
+        self.0[start..start + name.len()].make_ascii_lowercase();
     }
 
     /// Those with a name that `keep` accepts.

@@ -4,7 +4,6 @@
 //! | --- | --- |
 //! | `field`, `chunked`, `trailers`, `flaw` | syntax, read in the one strict way; pure |
 //! | `lines` | fields as the lines of a head |
-//! | `words` | bytes looked at eight at a time |
 //! | `scratch` | the buffer into which a thread reads |
 //! | `alarm` | a timer that is cheap to postpone |
 //! | `tunnel` | a connection that has left HTTP |
@@ -17,7 +16,6 @@ pub(crate) mod lines;
 pub(crate) mod scratch;
 pub(crate) mod trailers;
 mod tunnel;
-pub(crate) mod words;
 
 pub(crate) use self::flaw::Flaw;
 pub use self::lines::Lines;
