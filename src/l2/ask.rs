@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Lease;
 use super::breaker::Pass;
-use super::envelope::Damage;
+use super::envelope::{self, Damage};
 use super::names::Place;
 use super::shared::{Fault, Shared};
 
@@ -29,14 +29,37 @@ pub(super) enum Look {
     Value(Bytes, Duration),
     /// A value that nobody of us wrote: it never expires.
     Immortal(Bytes),
+    /// Something of another type than a value, or larger than any.
+    Unfit,
     Disbanded,
     /// Nobody has it: the lease is this look's. If who asked has left meanwhile, it frees itself.
     Leased(Lease),
     Taken,
 }
 
-/// What has been said of one key: a state, a value, and its time to live.
-pub(super) type Said = (u8, Bytes, i64);
+/// What has been said of one key: its time to live or why there is none (see `scripts`), and the value, unless it is of
+/// another type.
+pub(super) type Said<Value = Bytes> = (i64, Option<Value>);
+
+/// Which value a look has no use for, as it tells Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Useless(Bytes);
+
+impl Useless {
+    /// None.
+    pub(super) const NOTHING: Self = Self(Bytes::new());
+    /// One of another type, or that is too large.
+    pub(super) const UNFIT: Self = Self(Bytes::from_static(b"!"));
+
+    /// One that begins like this.
+    pub(super) fn like(value: &[u8]) -> Self {
+        Self([b"=", envelope::head(value)].concat().into())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// When a look begins, and until when its answer is of use.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +71,7 @@ pub(super) struct Span {
 /// One look that somebody waits for.
 pub(super) struct Ask {
     pub(super) place: Place,
-    /// How the value begins that will not do.
-    pub(super) seen: Bytes,
+    pub(super) useless: Useless,
     pub(super) span: Span,
     /// What the lease is called if it is granted.
     pub(super) token: u64,
@@ -61,9 +83,9 @@ pub(super) struct Ask {
 pub(super) type Answer = oneshot::Receiver<Result<Look, Silence>>;
 
 impl Ask {
-    pub(super) fn new(place: Place, seen: Bytes, span: Span, pass: Pass) -> (Self, Answer) {
+    pub(super) fn new(place: Place, useless: Useless, span: Span, pass: Pass) -> (Self, Answer) {
         let (sender, answer) = oneshot::channel();
-        (Self { place, seen, span, token: 0, waiting: Some((pass, sender)) }, answer)
+        (Self { place, useless, span, token: 0, waiting: Some((pass, sender)) }, answer)
     }
 
     /// Whether nobody was told anything yet.
@@ -87,20 +109,22 @@ impl Ask {
     }
 }
 
-fn judge(shared: &Arc<Shared>, (state, value, left): Said, place: Place, token: u64) -> Look {
-    match left {
-        -3 => shared.metrics.damaged(Damage::Foreign as usize).inc(),
-        -4 => shared.metrics.damaged(Damage::TooLarge as usize).inc(),
-        _ => {}
-    }
-    match (state, u64::try_from(left)) {
-        (1, Ok(left)) => Look::Value(value, Duration::from_millis(left)),
-        (1, Err(_)) => {
+fn judge(shared: &Arc<Shared>, (left, value): Said, place: Place, token: u64) -> Look {
+    let value = match (left, value) {
+        (-2, _) => return Look::Leased(shared.lease(place, token)),
+        (-3, _) => return Look::Taken,
+        (..-1, _) => return Look::Disbanded,
+        (-1.., value) => value.ok_or(Damage::Foreign),
+    };
+    let damage = match (value, u64::try_from(left)) {
+        (Ok(value), _) if value.len() > shared.longest() => Damage::TooLarge,
+        (Ok(value), Ok(left)) => return Look::Value(value, Duration::from_millis(left)),
+        (Ok(value), Err(_)) => {
             shared.metrics.damaged(Damage::Immortal as usize).inc();
-            Look::Immortal(value)
+            return Look::Immortal(value);
         }
-        (3, _) => Look::Leased(shared.lease(place, token)),
-        (4, _) => Look::Taken,
-        _ => Look::Disbanded,
-    }
+        (Err(damage), _) => damage,
+    };
+    shared.metrics.damaged(damage as usize).inc();
+    Look::Unfit
 }

@@ -5,57 +5,59 @@
 /// late can be freed without a second word.
 pub(super) fn all() -> String {
     format!(
-        "local operation = ARGV[#ARGV]\nif operation == 'look' then {LOOK} elseif operation == 'fill' then {FILL} \
-         elseif operation == 'release' then {RELEASE} else {PURGE} end"
+        "local operation = ARGV[#ARGV]\nif operation == 'look' or operation == 'read' then {LOOK} \
+         elseif operation == 'fill' then {FILL} elseif operation == 'release' then {RELEASE} else {PURGE} end"
     )
 }
 
-/// For each key the value, or else the lease, in one round trip.
+/// For each key how long its value lives, or else the lease, in one round trip.
 ///
-/// A hit costs two commands: the value is read up to the length that is still of use, which tells in the same
-/// step what is missing, of another type or too large. All other names are made from the value's, and only if
-/// it will not do; they share its hash slot. Numbers come as texts, since Lua is slow in writing them.
+/// A hit costs one command here. The value itself is read beside the script, in the same transaction (`look`):
+/// to take it in and to hand it out again costs Lua more than all the rest. Where there are no transactions of our
+/// own, the script returns it as well (`read`, for one key). It is read up to the length that is still of use. All
+/// other names are made from the value's, and only if it will not do; they share its hash slot. Numbers come as
+/// texts, since Lua is slow in writing them.
 ///
-/// KEYS: values. ARGV: token, milliseconds of a lease, the largest value, and for each key how the value begins
-/// that the caller has seen already and that will not do ('' for none).
-/// Returns for each key, one after the other, a state (1 value, 2 nobody shall wait, 3 lease taken, 4 somebody
-/// else has it), the value with state 1, and its time to live in milliseconds: -1 for one that never ends, -2 for
-/// no value, -3 for one of another type and -4 for one that was too large, both of which are gone now.
+/// KEYS: values. ARGV: token, milliseconds of a lease, the largest value, and for each key which value will not do:
+/// '' if any will, '=' and how it begins, or '!' for one of another type or too large.
+/// Returns for each key the milliseconds that its value lives, -1 for ever, or else -2 lease taken, -3 somebody else
+/// has it, -4 nobody shall wait; `read` returns the value after that, nil if it is of another type.
 const LOOK: &str = r"
-local longest = tonumber(ARGV[3])
-local replies, at = {}, 0
+local replies = {}
 for i = 1, #KEYS do
-  local name, seen, left = KEYS[i], ARGV[3 + i], -2
-  local value = redis.pcall('GETRANGE', name, '0', ARGV[3])
-  if type(value) ~= 'string' or #value > longest then
-    -- Neither written by an instance nor fit to be read.
-    left = type(value) == 'string' and -4 or -3
-    redis.pcall('UNLINK', name)
-    value = ''
+  local name, useless = KEYS[i], ARGV[3 + i]
+  local left = redis.call('PTTL', name)
+  if left ~= -2 and useless == '!' then
+    local length = redis.pcall('STRLEN', name)
+    if type(length) ~= 'number' or length > tonumber(ARGV[3]) then
+      -- Neither written by an instance nor fit to be read.
+      redis.pcall('UNLINK', name)
+      left = -2
+    end
+  elseif left ~= -2 and useless ~= '' then
+    local begins = string.sub(useless, 2)
+    if redis.pcall('GETRANGE', name, '0', tostring(#begins - 1)) == begins then left = -2 end
   end
-  local state = 1
-  if value ~= '' and (seen == '' or string.sub(value, 1, #seen) ~= seen) then
-    left = redis.call('PTTL', name)
-  else
-    value = ''
+  if left == -2 then
     local base, variant = string.match(name, '^(.*}):v:(.*)$')
     local leased = redis.pcall('SET', base .. ':l:' .. variant, ARGV[1], 'NX', 'PX', ARGV[2])
     if type(leased) == 'table' and leased.err then
       -- Full, or a replica: it still knows what it knows, but nobody can be waited for.
-      state, left = 2, -2
-    elseif leased then
-      state = 3
-    elseif redis.call('EXISTS', base .. ':m') == 1 then
-      state = 2
-    else
-      redis.call('SET', base .. ':w', '1', 'PX', ARGV[2])
-      state = 4
+      left = -4
+    elseif not leased then
+      if redis.call('EXISTS', base .. ':m') == 1 then
+        left = -4
+      else
+        redis.call('SET', base .. ':w', '1', 'PX', ARGV[2])
+        left = -3
+      end
     end
   end
-  replies[at + 1], replies[at + 2], replies[at + 3] = state, value, left
-  at = at + 3
+  replies[i] = left
 end
-return replies
+if operation == 'look' then return replies end
+local value = redis.pcall('GETRANGE', KEYS[1], '0', ARGV[3])
+return { replies[1], type(value) == 'string' and value }
 ";
 
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease

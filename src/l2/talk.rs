@@ -2,6 +2,7 @@
 //! no I/O and waits for nothing.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,24 +13,45 @@ use super::ask::{Ask, Said};
 use super::resp::{self, Malformed, Word};
 use super::shared::{Fault, Shared, hex};
 
-/// Look-ups in one command. Each costs Redis less the more there are, but whoever else asks waits for all of them.
+/// Look-ups in one transaction. Each costs Redis less the more there are, but whoever else asks waits for all of them.
 pub(super) const AT_ONCE: usize = 16;
 
-/// A command that Redis has yet to answer.
+/// What Redis has yet to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// So many look-ups.
+    /// A transaction of so many look-ups: the script, then each value.
     Looks(usize),
     /// Something whose answer changes nothing.
     Else,
 }
 
+/// What comes next of the answer to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// That so many commands were taken in.
+    Queued(usize),
+    /// How many of them were carried out.
+    Carried,
+    /// What the script says: so many times to live.
+    Times,
+    /// The time to live of this look-up.
+    Time(usize),
+    /// The value of this look-up.
+    Value(usize),
+}
+
 /// An answer to look-ups of which a part is there.
 struct Partial {
-    /// Look-ups whose answer is yet to come.
-    left: usize,
-    state: Option<u8>,
-    value: Option<Bytes>,
+    looks: usize,
+    next: Step,
+    /// Why Redis did not carry them out.
+    refused: Option<Vec<u8>>,
+}
+
+impl Step {
+    fn queued(left: usize) -> Self {
+        if left == 0 { Self::Carried } else { Self::Queued(left) }
+    }
 }
 
 /// The conversation on one connection.
@@ -41,8 +63,12 @@ pub(super) struct Talk {
     /// The look-ups in `sent`, in their order.
     asked: VecDeque<Ask>,
     partial: Option<Partial>,
+    /// What the script said of each of them.
+    times: [i64; AT_ONCE],
     /// A name that is being written.
     name: String,
+    /// Where the names stand in `out` of what is asked together.
+    names: Vec<Range<usize>>,
     /// When Redis last said something.
     now: Instant,
     due: Option<Instant>,
@@ -51,7 +77,18 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (out, sent, asked) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { shared, out, sent, asked, partial: None, name: String::new(), now: Instant::now(), due: None }
+        Self {
+            shared,
+            out,
+            sent,
+            asked,
+            partial: None,
+            times: [0; AT_ONCE],
+            name: String::new(),
+            names: Vec::new(),
+            now: Instant::now(),
+            due: None,
+        }
     }
 
     /// What is to be written. Whoever writes takes it out.
@@ -74,31 +111,44 @@ impl Talk {
         self.due.take()
     }
 
-    /// Asks all of this in as few commands as may be.
+    /// Asks all of this in as few transactions as may be. A value and its time to live have to be of the same moment:
+    /// with the time of the next value, an old one would live on.
     pub(super) fn ask(&mut self, asks: &mut Vec<Ask>) {
         while !asks.is_empty() {
             let count = asks.len().min(AT_ONCE);
             let (token, longest) = (self.shared.token(), self.shared.longest());
             let prefix = &self.shared.settings.prefix;
             let out = &mut self.out;
+            resp::command(out, &["MULTI"]);
             resp::begin(out, 3 + count + 3 + count + 1);
             resp::push(out, b"EVALSHA");
             resp::push(out, self.shared.script.sha1().as_bytes());
             resp::push_number(out, count);
+            self.names.clear();
             for ask in &mut asks[..count] {
                 ask.token = token;
                 self.due = Some(self.due.map_or(ask.span.until, |due| due.min(ask.span.until)));
                 self.name.clear();
                 ask.place.push_value(&mut self.name, prefix);
+                let from = out.len();
                 resp::push(out, self.name.as_bytes());
+                self.names.push(from..out.len());
             }
             resp::push(out, hex(token).as_bytes());
             resp::push_number(out, usize::try_from(self.shared.settings.lease.as_millis()).unwrap_or(usize::MAX));
             resp::push_number(out, longest);
             for ask in &asks[..count] {
-                resp::push(out, &ask.seen);
+                resp::push(out, ask.useless.as_bytes());
             }
             resp::push(out, b"look");
+            for name in self.names.drain(..) {
+                resp::begin(out, 4);
+                resp::push(out, b"GETRANGE");
+                out.extend_from_within(name);
+                resp::push(out, b"0");
+                resp::push_number(out, longest);
+            }
+            resp::command(out, &["EXEC"]);
             self.sent.push_back(Sent::Looks(count));
             self.asked.extend(asks.drain(..count));
         }
@@ -122,34 +172,61 @@ impl Talk {
     /// An answer begins.
     fn begin(&mut self, word: &Word<'_>) -> Result<(), Malformed> {
         match (self.sent.pop_front().ok_or(Malformed)?, word) {
-            (Sent::Looks(count), Word::Array(elements)) if *elements == count * 3 => {
-                self.partial = Some(Partial { left: count, state: None, value: None });
+            (Sent::Looks(looks), _) => {
+                // `MULTI`, the script and each value.
+                let next = Step::Queued(1 + 1 + looks);
+                self.go_on(Partial { looks, next, refused: None }, word)
             }
-            (Sent::Looks(count), Word::Error(error)) => self.refused(count, error),
-            (Sent::Looks(_), _) | (Sent::Else, Word::Array(_)) => return Err(Malformed),
-            (Sent::Else, _) => {}
+            (Sent::Else, Word::Array(_)) => Err(Malformed),
+            (Sent::Else, _) => Ok(()),
         }
-        Ok(())
     }
 
     /// An answer goes on.
     fn go_on(&mut self, mut partial: Partial, word: &Word<'_>) -> Result<(), Malformed> {
-        match (partial.state, partial.value.take(), word) {
-            (None, None, Word::Number(state)) => partial.state = Some(u8::try_from(*state).map_err(|_| Malformed)?),
-            // What came is a part of a buffer that the next answers are read into.
-            (Some(_), None, Word::Bulk(value)) => partial.value = Some(Bytes::copy_from_slice(value)),
-            (Some(state), Some(value), Word::Number(left)) => {
-                self.tell((state, value, *left))?;
-                partial = Partial { left: partial.left - 1, state: None, value: None };
+        let looks = partial.looks;
+        partial.next = match (partial.next, word) {
+            (Step::Queued(left), Word::Status) => Step::queued(left - 1),
+            (Step::Queued(left), Word::Error(error)) => {
+                partial.refused.get_or_insert_with(|| error.to_vec());
+                Step::queued(left - 1)
+            }
+            (Step::Carried, Word::Array(commands)) if *commands == 1 + looks => Step::Times,
+            (Step::Carried, Word::Error(error)) => {
+                self.refused(looks, partial.refused.as_deref().unwrap_or(error));
+                return Ok(());
+            }
+            (Step::Times, Word::Array(times)) if *times == looks => Step::Time(0),
+            (Step::Times, Word::Error(error)) => {
+                partial.refused = Some(error.to_vec());
+                Step::Value(0)
+            }
+            (Step::Time(at), Word::Number(time)) => {
+                self.times[at] = *time;
+                if at + 1 < looks { Step::Time(at + 1) } else { Step::Value(0) }
+            }
+            (Step::Value(at), Word::Bulk(_) | Word::Error(_)) => {
+                if partial.refused.is_none() {
+                    self.tell((self.times[at], word.value()))?;
+                }
+                if at + 1 == looks {
+                    if let Some(error) = partial.refused {
+                        self.refused(looks, &error);
+                    }
+                    return Ok(());
+                }
+                Step::Value(at + 1)
             }
             _ => return Err(Malformed),
-        }
-        self.partial = (partial.left > 0).then_some(partial);
+        };
+        self.partial = Some(partial);
         Ok(())
     }
 
-    fn tell(&mut self, said: Said) -> Result<(), Malformed> {
-        self.asked.pop_front().ok_or(Malformed)?.tell(&self.shared, said, self.now);
+    fn tell(&mut self, (left, value): Said<&[u8]>) -> Result<(), Malformed> {
+        // What came is a part of a buffer that the next answers are read into.
+        let value = value.map(Bytes::copy_from_slice);
+        self.asked.pop_front().ok_or(Malformed)?.tell(&self.shared, (left, value), self.now);
         Ok(())
     }
 

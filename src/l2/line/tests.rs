@@ -1,7 +1,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,7 +9,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::l2::Settings;
-use crate::l2::ask::{Look, Silence, Span};
+use crate::l2::ask::{Look, Silence, Span, Useless};
 use crate::l2::connection::READ;
 use crate::l2::envelope::Packing;
 use crate::l2::names::Place;
@@ -49,7 +48,7 @@ impl Stage {
     /// Looks at this place, until it is too late.
     async fn look(&self, key: u128, patience: Duration) -> Result<Look, Silence> {
         let place = Place { log: 0, key, variant: None };
-        self.shared.look(place, Bytes::new(), span(patience)).await
+        self.shared.look(place, Useless::NOTHING, span(patience)).await
     }
 
     /// The connection, on which the script is known.
@@ -111,20 +110,48 @@ impl Peer {
         self.socket.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Answers look-ups, all of them alike.
-    async fn answers(&mut self, count: usize, answer: &str) {
-        self.says(&format!("*{}\r\n{}", count * 3, answer.repeat(count))).await;
+    /// What look-ups are asked in one transaction: the command that runs the script.
+    async fn looks(&mut self) -> Vec<String> {
+        assert_eq!(self.command().await, ["MULTI"]);
+        let script = self.command().await;
+        assert_eq!((&*script[0], script.last().map(String::as_str)), ("EVALSHA", Some("look")));
+        for name in keys_in(&script) {
+            assert_eq!(self.command().await[..3], ["GETRANGE", name, "0"]);
+        }
+        assert_eq!(self.command().await, ["EXEC"]);
+        script
+    }
+
+    /// Answers look-ups.
+    async fn answers(&mut self, answers: &[(&str, &str)]) {
+        self.says(&transaction(answers)).await;
     }
 }
 
-/// The look-ups in a command.
-fn keys_in(command: &[String]) -> usize {
-    assert_eq!((&*command[0], command.last().map(String::as_str)), ("EVALSHA", Some("look")));
-    command[2].parse().unwrap()
+/// The names of the values that are looked for.
+fn keys_in(script: &[String]) -> &[String] {
+    let count: usize = script[2].parse().unwrap();
+    &script[3..3 + count]
 }
 
-const VALUE: &str = ":1\r\n$1\r\nx\r\n:500\r\n";
-const LEASED: &str = ":3\r\n$0\r\n\r\n:-2\r\n";
+/// The answer to a transaction, by what the script says of each value and by the value.
+fn transaction(answers: &[(&str, &str)]) -> String {
+    let count = answers.len();
+    let mut said = format!("+OK\r\n{}*{}\r\n*{count}\r\n", "+QUEUED\r\n".repeat(count + 1), count + 1);
+    for (time, _) in answers {
+        write!(said, ":{time}\r\n").unwrap();
+    }
+    for (_, value) in answers {
+        write!(said, "${}\r\n{value}\r\n", value.len()).unwrap();
+    }
+    said
+}
+
+/// What a Redis says to each command of a transaction of two look-ups that it will not carry out.
+const ALL_REFUSED: &str = "-NOPERM 1\r\n-NOPERM 2\r\n-NOPERM 3\r\n-NOPERM 4\r\n-NOPERM 5\r\n";
+const VALUE: (&str, &str) = ("500", "x");
+const LEASED: (&str, &str) = ("-2", "");
+const TAKEN: (&str, &str) = ("-3", "");
 
 #[tokio::test]
 async fn what_is_looked_up_at_once_leaves_in_few_commands_and_comes_back_to_each() {
@@ -134,15 +161,11 @@ async fn what_is_looked_up_at_once_leaves_in_few_commands_and_comes_back_to_each
         let mut peer = stage.hello().await;
         let mut counts = Vec::new();
         while counts.iter().sum::<usize>() < 40 {
-            let command = peer.command().await;
-            counts.push(keys_in(&command));
-            let count = *counts.last().unwrap();
+            let script = peer.looks().await;
+            counts.push(keys_in(&script).len());
             // Each gets a value that names it, piece by piece.
-            let mut said = format!("*{}\r\n", 3 * count);
-            for name in &command[3..3 + count] {
-                write!(said, ":1\r\n${}\r\n{name}\r\n:500\r\n", name.len()).unwrap();
-            }
-            for piece in said.as_bytes().chunks(701) {
+            let values: Vec<(&str, &str)> = keys_in(&script).iter().map(|name| ("500", &**name)).collect();
+            for piece in transaction(&values).as_bytes().chunks(701) {
                 peer.socket.write_all(piece).await.unwrap();
                 tokio::task::yield_now().await;
             }
@@ -169,13 +192,14 @@ async fn one_that_is_too_late_fails_none_of_the_others_and_its_lease_is_freed_be
     };
     let redis = async {
         let mut peer = stage.hello().await;
-        assert_eq!(keys_in(&peer.command().await), 1);
-        peer.answers(1, ":4\r\n$0\r\n\r\n:-2\r\n").await;
-        let look = peer.command().await;
-        assert_eq!(keys_in(&look), 2);
+        assert_eq!(keys_in(&peer.looks().await).len(), 1);
+        peer.answers(&[TAKEN]).await;
+        let look = peer.looks().await;
+        assert_eq!(keys_in(&look).len(), 2);
         // Only now is anything said: the first has left by then.
         let release = peer.command().await;
-        peer.says(&format!("*6\r\n{LEASED}{VALUE}:1\r\n")).await;
+        peer.answers(&[LEASED, VALUE]).await;
+        peer.says(":1\r\n").await;
         (look, release)
     };
     let ((late, other), (look, release)) = tokio::join!(asked, redis);
@@ -192,32 +216,71 @@ async fn what_redis_has_forgotten_is_told_again_and_asked_again() {
     let stage = Stage::set(AGES).await;
     let redis = async {
         let mut peer = stage.hello().await;
-        assert_eq!(keys_in(&peer.command().await), 2);
-        peer.says("-NOSCRIPT No matching script.\r\n").await;
+        assert_eq!(keys_in(&peer.looks().await).len(), 2);
+        let values = "$1\r\nx\r\n$1\r\nx\r\n";
+        peer.says(&format!("+OK\r\n{}*3\r\n-NOSCRIPT none\r\n{values}", "+QUEUED\r\n".repeat(3))).await;
         assert_eq!(peer.command().await[..2], ["SCRIPT", "LOAD"]);
-        assert_eq!(keys_in(&peer.command().await), 2);
+        assert_eq!(keys_in(&peer.looks().await).len(), 2);
         peer.says("$3\r\nsha\r\n").await;
-        peer.answers(2, VALUE).await;
+        peer.answers(&[VALUE; 2]).await;
     };
     let (looks, ()) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
     assert!(looks.iter().all(|look| matches!(look, Ok(Look::Value(..)))), "{looks:?}");
 }
 
 #[tokio::test]
-async fn all_that_a_lost_connection_was_asked_fails_at_once_and_the_next_one_serves() {
-    let stage = Stage::set(AGES).await;
-    for breakage in ["-ERR all of them\r\n", "*5\r\n", "nonsense\r\n", ""] {
+async fn a_transaction_that_is_refused_fails_its_look_ups_and_the_next_one_is_heard() {
+    let aborted = format!("+OK\r\n-LOADING\r\n{}-EXECABORT\r\n", "+QUEUED\r\n".repeat(2));
+    let failed = format!("+OK\r\n{}*3\r\n-ERR script\r\n$1\r\nx\r\n-ERR\r\n", "+QUEUED\r\n".repeat(3));
+    for refusal in [ALL_REFUSED, &aborted, &failed] {
+        let stage = Stage::set(AGES).await;
         let redis = async {
             let mut peer = stage.hello().await;
-            assert_eq!(keys_in(&peer.command().await), 2);
+            assert_eq!(keys_in(&peer.looks().await).len(), 2);
+            peer.says(refusal).await;
+            peer.looks().await;
+            peer.answers(&[VALUE]).await;
+        };
+        let asked = async {
+            let looks = tokio::join!(stage.look(1, AGES), stage.look(2, AGES));
+            assert!(matches!(looks, (Err(Silence::NoAnswer), Err(Silence::NoAnswer))), "{refusal}: {looks:?}");
+            stage.look(3, AGES).await
+        };
+        let (look, ()) = tokio::join!(asked, redis);
+        assert!(matches!(look, Ok(Look::Value(..))), "{refusal}: {look:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_of_another_type_or_too_large_spoils_none_of_the_others() {
+    let stage = Stage::set(AGES).await;
+    let long = "x".repeat(stage.shared.longest() + 1);
+    let redis = async {
+        let mut peer = stage.hello().await;
+        peer.looks().await;
+        let said = transaction(&[("500", "list"), ("500", &long), VALUE]);
+        peer.says(&said.replace("$4\r\nlist\r\n", "-WRONGTYPE\r\n")).await;
+    };
+    let asked = join_all((0..3).map(|key| stage.look(key, AGES)));
+    let (looks, ()) = tokio::join!(asked, redis);
+    assert!(matches!(looks[..], [Ok(Look::Unfit), Ok(Look::Unfit), Ok(Look::Value(..))]), "{:?}", &looks[..2]);
+}
+
+#[tokio::test]
+async fn all_that_a_lost_connection_was_asked_fails_at_once_and_the_next_one_serves() {
+    let stage = Stage::set(AGES).await;
+    for breakage in [ALL_REFUSED, "+OK\r\n:5\r\n", "nonsense\r\n", ""] {
+        let redis = async {
+            let mut peer = stage.hello().await;
+            assert_eq!(keys_in(&peer.looks().await).len(), 2);
             peer.says(breakage).await;
         };
         let (looks, ()) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
         assert!(looks.iter().all(|look| matches!(look, Err(Silence::NoAnswer))), "{breakage}: {looks:?}");
         let redis = async {
             let mut peer = stage.hello().await;
-            assert_eq!(keys_in(&peer.command().await), 1);
-            peer.answers(1, VALUE).await;
+            assert_eq!(keys_in(&peer.looks().await).len(), 1);
+            peer.answers(&[VALUE]).await;
         };
         let (look, ()) = tokio::join!(stage.look(3, AGES), redis);
         assert!(matches!(look, Ok(Look::Value(..))), "{breakage}: {look:?}");
@@ -231,7 +294,7 @@ async fn while_nothing_listens_nobody_waits_for_a_connection() {
     drop(listener);
     for key in 0..3 {
         let place = Place { log: 0, key, variant: None };
-        let look = shared.look(place, Bytes::new(), span(AGES)).await;
+        let look = shared.look(place, Useless::NOTHING, span(AGES)).await;
         assert!(matches!(look, Err(Silence::NoAnswer)), "{look:?}");
     }
 }
@@ -242,16 +305,16 @@ async fn a_value_longer_than_what_is_read_at_once_is_read_whole() {
     let long = "x".repeat(READ * 5 + 1);
     let redis = async {
         let mut peer = stage.hello().await;
-        assert_eq!(keys_in(&peer.command().await), 1);
-        peer.says(&format!("*3\r\n:1\r\n${}\r\n{long}\r\n:-1\r\n", long.len())).await;
+        assert_eq!(keys_in(&peer.looks().await).len(), 1);
+        peer.answers(&[("-1", &long)]).await;
         peer
     };
     let (look, mut peer) = tokio::join!(stage.look(1, AGES), redis);
     let Ok(Look::Immortal(value)) = look else { panic!("{look:?}") };
     assert_eq!(value, long);
     let redis = async {
-        peer.command().await;
-        peer.answers(1, VALUE).await;
+        peer.looks().await;
+        peer.answers(&[VALUE]).await;
     };
     let (look, ()) = tokio::join!(stage.look(2, AGES), redis);
     assert!(matches!(look, Ok(Look::Value(..))), "{look:?}");
@@ -262,8 +325,8 @@ async fn the_line_ends_with_the_instance() {
     let stage = Stage::set(AGES).await;
     let redis = async {
         let mut peer = stage.hello().await;
-        peer.command().await;
-        peer.answers(1, VALUE).await;
+        peer.looks().await;
+        peer.answers(&[VALUE]).await;
         peer
     };
     let (look, mut peer) = tokio::join!(stage.look(1, AGES), redis);
