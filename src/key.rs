@@ -144,6 +144,9 @@ pub fn url(target: Target<'_>, rules: &KeyRules) -> String {
 }
 
 fn push_url(key: &mut KeyBuffer, target: Target<'_>, rules: &KeyRules) {
+    // Once for all of it, and for the method class.
+    let query = target.query.map_or(0, |query| 1 + query.len());
+    key.reserve(target.scheme.len() + 3 + target.host.len() + target.path.len() + query + 1);
     key.extend_from_slice(target.scheme.as_bytes());
     key.extend_from_slice(b"://");
     let default_port = if target.scheme == "https" { ":443" } else { ":80" };

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fred::clients::{Client, Pool};
+use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig};
-use fred::types::{Builder, scripts::Script};
+use fred::types::{Builder, FromValue, MultipleKeys, MultipleValues, scripts::Script};
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -199,6 +201,19 @@ impl LogId {
     pub fn set(&self, id: u64) {
         self.0.store(id, Ordering::Release);
     }
+}
+
+/// Runs a script by a connection of the library's. Its future takes 15 KiB: not in a box, every future around it would be
+/// as large, and so would the stack frame of whoever makes one of those.
+#[inline(never)]
+pub fn run<'a, T, K, V>(script: &'a Script, client: &'a Client, keys: K, args: V) -> BoxFuture<'a, Result<T, Error>>
+where
+    T: FromValue + Send + 'a,
+    K: Into<MultipleKeys> + Send + 'a,
+    V: TryInto<MultipleValues> + Send + 'a,
+    V::Error: Into<Error> + Send,
+{
+    Box::pin(script.evalsha_with_reload(client, keys, args))
 }
 
 /// A script that runs in Redis as one step.

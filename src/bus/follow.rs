@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
 use fred::types::Value;
+use futures_util::future::FutureExt;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -17,6 +18,7 @@ use super::number::{LAST_ERA, compose, shared, split};
 use super::shared::{Shared, Unreachable, within};
 use super::{EVERYTHING, Log, Record, Seq, wire};
 use crate::clock::Clock;
+use crate::redis::run;
 
 /// Records that one look brings at the most.
 const PAGE: u32 = 1000;
@@ -112,7 +114,8 @@ impl Shared {
     }
 
     async fn subscribe(&self) -> bool {
-        let subscribed = within(self.member.patience, self.subscriber.subscribe(self.keys.channel.as_str())).await;
+        let subscribed =
+            within(self.member.patience, self.subscriber.subscribe(self.keys.channel.as_str()).boxed()).await;
         if let Err(error) = &subscribed {
             tracing::debug!(%error, "cannot subscribe to the invalidation log");
         }
@@ -210,7 +213,7 @@ impl Shared {
             known.as_str().into(),
         ];
         let asked = Instant::now();
-        let beat = self.beat.evalsha_with_reload(&self.commands, keys, args);
+        let beat = run(&self.beat, &self.commands, keys, args);
         let reply: Reply = within(self.member.patience, beat).await?;
         let (id, era, last, sound, registered, age, lines, registry, roll) = reply;
         if era > LAST_ERA {

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, HashesInterface, StreamsInterface};
+use futures_util::future::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Log;
 use super::fleet::{Instance, LEFT};
 use super::number::split;
 use super::shared::{Logged, Shared, Unreachable, within};
+use crate::redis::run;
 
 /// Pauses between looks at who has applied a record: at first, and at the most.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
@@ -39,7 +41,7 @@ impl Shared {
         if looked.began.is_none_or(|began| began < moment) {
             let began = Instant::now();
             let keys = vec![self.keys.head.as_str(), &self.keys.instances];
-            let registry = self.registry.evalsha_with_reload(&self.commands, keys, Vec::<&str>::new());
+            let registry = run(&self.registry, &self.commands, keys, Vec::<&str>::new());
             let fault = match within::<(u64, HashMap<String, String>, String)>(self.member.patience, registry).await {
                 Ok((age, registry, roll)) => {
                     self.fleet.lock().meet(registry, roll, began, Duration::from_millis(age));
@@ -85,7 +87,7 @@ impl Shared {
     /// Makes sure that what others have applied under this number is this record.
     async fn confirm(&self, logged: &Logged) -> Result<(), Unreachable> {
         let id = format!("{}-0", split(logged.seq).1);
-        let there = self.commands.xrange_values(self.keys.records.as_str(), id.as_str(), id.as_str(), None);
+        let there = self.commands.xrange_values(self.keys.records.as_str(), id.as_str(), id.as_str(), None).boxed();
         let there: Vec<(String, HashMap<String, String>)> = within(self.member.patience, there).await?;
         // Trimmed, or another era has invalidated everything: then it counts all the same.
         let lost = there.first().is_some_and(|(_, fields)| fields.get("r") != Some(&logged.line));
@@ -102,9 +104,12 @@ impl Shared {
     pub async fn close(&self, log: &Log) {
         let _ = timeout(self.member.patience, self.settle(log)).await;
         let left = [(self.member.id.as_str(), format!("0 {LEFT} {}", self.member.report()))];
-        let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left)).await;
+        let _ =
+            within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.instances.as_str(), left).boxed())
+                .await;
         let roll = [("roll", rand::random::<u64>().to_string())];
-        let _ = within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.head.as_str(), roll)).await;
+        let _ =
+            within(self.member.patience, self.commands.hset::<(), _, _>(self.keys.head.as_str(), roll).boxed()).await;
         let _ = self.commands.quit().await;
         let _ = self.subscriber.quit().await;
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::types::scripts::Script;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::Notify;
@@ -22,7 +23,7 @@ use super::number::{LAST, compose, split};
 use super::receipts::LookedAround;
 use super::wire;
 use super::{EVERYTHING, Log, Record, Seq, scripts};
-use crate::redis::{Connections, LogId, RedisError, Reviver, script};
+use crate::redis::{Connections, LogId, RedisError, Reviver, run, script};
 
 /// Records that are remembered while the log is out of reach.
 const MAX_OWED: usize = 10_000;
@@ -199,7 +200,7 @@ impl Shared {
         args.extend(lines.iter().map(String::as_str));
         // Before they are sent: the follower may see them before the answer is here.
         self.expect(&lines);
-        let appended = self.append.evalsha_with_reload(&self.commands, keys, args);
+        let appended = run(&self.append, &self.commands, keys, args);
         let appended: Result<(u64, u64), Error> = within(self.member.patience, appended).await;
         let mut sent = self.sent.lock();
         match appended {
@@ -293,8 +294,8 @@ impl Shared {
 }
 
 /// A command, for `limit` at the most: the library's own limit starts when the command is sent, and
-/// one that waits for a connection may not be sent for long.
-pub(super) async fn within<T>(limit: Duration, command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// one that waits for a connection may not be sent for long. In a box, since its futures are large.
+pub(super) async fn within<T>(limit: Duration, command: BoxFuture<'_, Result<T, Error>>) -> Result<T, Error> {
     match timeout(limit, command).await {
         Ok(done) => done,
         Err(_) => Err(Error::new(fred::error::ErrorKind::Timeout, "no answer in time")),

@@ -271,7 +271,7 @@ impl Table {
     /// need, where a pattern was hit both before and after that span; never no in place of yes.
     pub fn matched_between(&self, after: Seq, up_to: Seq, subject: &Subject<'_>) -> bool {
         let state = self.state.read();
-        state.matching(subject).any(|marks| marks.newest() > after && marks.first <= up_to)
+        state.newest > after && state.matching(subject).any(|marks| marks.newest() > after && marks.first <= up_to)
     }
 
     /// Patterns kept.

@@ -101,6 +101,15 @@ pub(super) struct Arrived {
 }
 
 impl Fetch {
+    /// [Runs](Self::run) in a task of its own; what is returned gets a response that is for this client alone. Apart,
+    /// so that the task takes no room on the stack of whoever begins it.
+    #[inline(never)]
+    pub(super) fn begin(self, leader: Leader, found: Missing) -> oneshot::Receiver<Direct> {
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(self.run(leader, found, Some(sender)));
+        receiver
+    }
+
     /// Fetches as the leader, after the fleet was asked and has `found` nothing that spares it. `client` gets the
     /// response if it is for that client alone; if the client has left, such a response is dropped, and with it the
     /// origin's connection. It is dropped as soon as the response turns out to be shared: the client then reads it

@@ -7,7 +7,6 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
 use http::header::{HeaderName, RANGE};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::clock::Moment;
 use crate::coalesce::{Joined, Outcome as Seen, Reader};
@@ -95,10 +94,8 @@ impl Proxy {
         (fetch, missing): (Fetch, Missing),
     ) -> Answer {
         let mut follower = leader.follower();
-        let (sender, receiver) = oneshot::channel();
-        tokio::spawn(fetch.run(leader, missing, Some(sender)));
         // The sender is dropped without a word when the response is shared, or there is none.
-        if let Ok(direct) = receiver.await {
+        if let Ok(direct) = fetch.begin(leader, missing).await {
             return Box::pin(self.direct(visit, route, miss, direct)).await;
         }
         match follower.head().await {

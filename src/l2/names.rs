@@ -94,10 +94,8 @@ impl Place {
 
 /// A number in hexadecimal, by its bytes.
 pub(super) fn push_hex<const N: usize>(text: &mut String, number: [u8; N]) {
-    for byte in number {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    let digits = number.map(|byte| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
 }
 
 /// A number as a text that compares as numbers do: those of the log are larger than what Redis's own

@@ -21,7 +21,7 @@ use super::redis::Settings;
 use super::wake::Waiters;
 use super::{Lease, scripts};
 use crate::clock::Clock;
-use crate::redis::{Connections, Direct, RedisError, Reviver, script};
+use crate::redis::{self, Connections, Direct, RedisError, Reviver, script};
 use crate::telemetry::metrics::L2Metrics;
 
 /// How often it is looked whether the nodes of a cluster are known.
@@ -162,7 +162,7 @@ impl Shared {
     }
 
     /// Runs the script by a connection of the library's, if Redis is worth asking.
-    pub(super) async fn run<T: FromValue>(
+    pub(super) async fn run<T: FromValue + Send>(
         &self,
         client: &Client,
         keys: Vec<String>,
@@ -184,10 +184,16 @@ impl Shared {
             Some(line) => line.send(ask),
             None => {
                 ask.token = self.token();
-                tokio::spawn(Arc::clone(self).look_through(ask));
+                self.begin_look_through(ask);
             }
         }
         answer.await.unwrap_or(Err(Silence::NoAnswer))
+    }
+
+    /// Apart, so that its future takes no room on the stack of a look-up that goes by a line.
+    #[inline(never)]
+    fn begin_look_through(self: &Arc<Self>, ask: Ask) {
+        tokio::spawn(Arc::clone(self).look_through(ask));
     }
 
     /// Looks by a connection of the library's.
@@ -242,7 +248,7 @@ impl Shared {
 
 /// Runs the script. What is sent while it connects the library keeps until it has connected, unless it is for a cluster,
 /// whose nodes it does not know before that; and whoever subscribes to its news of connections may miss them.
-async fn run_script<T: FromValue>(
+async fn run_script<T: FromValue + Send>(
     script: &Script,
     client: &Client,
     keys: Vec<String>,
@@ -251,7 +257,7 @@ async fn run_script<T: FromValue>(
     while client.is_clustered() && !client.is_connected() {
         tokio::time::sleep(GLANCE).await;
     }
-    script.evalsha_with_reload(client, keys, args).await
+    redis::run(script, client, keys, args).await
 }
 
 /// What a command of the library's says until `limit`.
