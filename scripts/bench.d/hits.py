@@ -137,15 +137,14 @@ def purges(run):
 
 
 def logs(run):
-    """Hits with the access log of every request and a trace context, against none."""
+    """The same hits, whose requests belong to a trace, with the access log of each of them and without."""
     work = Work("logs", "Hit in memory, 1 KiB, with the access log and a trace context")
     quiet = servers.millpond(run.bench)
     logged = servers.millpond(run.bench, extra='\n[log]\naccess = "json"\n')
     quiet.name, logged.name = "log off", "log on"
     trace = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
-    fields = {"log off": [], "log on": trace}
     for server in (quiet, logged):
         check_stored(run, server, "/1024/hot")
-    alternate(run, work, [quiet, logged], lambda server, seconds: load(server, "/1024/hot", seconds, fields=fields[server.name]))
+    alternate(run, work, [quiet, logged], lambda server, seconds: load(server, "/1024/hot", seconds, fields=trace))
     work.bar("requests per second, against logs off", work.ratio("log on", "log off", "per_second"), 0.9)
     return work

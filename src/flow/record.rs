@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{AGE, HOST};
+use http::header::AGE;
 
 use crate::clock::Moment;
 use crate::listener::Fault;
@@ -31,14 +31,13 @@ impl Record {
         route: Option<&Route>,
         log: &Arc<AccessLog>,
     ) -> Self {
-        let headers = &visit.parts.headers;
         let origin_said = || str::from_utf8(response.body().line(&AGE)?).ok()?.parse().ok();
         let age = response.body().age().or_else(origin_said);
         let record = AccessRecord {
             started: visit.started,
             peer: visit.client(),
             method: Some(visit.parts.method.clone()),
-            host: headers.get(HOST).cloned(),
+            host: visit.host_field().cloned(),
             uri: Some(visit.parts.uri.clone()),
             status: response.status().as_u16(),
             outcome: books.outcome,

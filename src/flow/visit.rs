@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, HOST, HeaderMap, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http_body::Body as _;
 
@@ -94,11 +94,15 @@ impl Visit {
         if self.noted.traced { TraceContext::of(&self.parts.headers) } else { None }
     }
 
+    /// The `Host` field.
+    pub(super) fn host_field(&self) -> Option<&HeaderValue> {
+        // Clients send it first (RFC 9110 section 7.2), where it is found sooner than by its hash.
+        self.parts.headers.iter().find(|(name, _)| *name == HOST).map(|(_, host)| host)
+    }
+
     /// Host and port: of an absolute target, or of the `Host` field, which the guard has checked to agree.
     pub(super) fn host(&self) -> &str {
-        // Clients send it first (RFC 9110 section 7.2), where it is found sooner than by its hash.
-        let field = || self.parts.headers.iter().find(|(name, _)| *name == HOST);
-        let from_field = || field().and_then(|(_, host)| str::from_utf8(host.as_bytes()).ok());
+        let from_field = || self.host_field()?.to_str().ok();
         self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(from_field).unwrap_or_default()
     }
 

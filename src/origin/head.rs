@@ -151,8 +151,7 @@ impl Head {
             10 if name.eq_ignore_ascii_case(b"connection") => seen.connection(value)?,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 seen.ambiguous |= seen.length.is_some() || !value.iter().all(u8::is_ascii_digit);
-                let number = str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                seen.length = Some(number.ok_or(OriginFault::Protocol));
+                seen.length = Some(field::number(value).ok_or(OriginFault::Protocol));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 seen.ambiguous |= seen.chunked || !value.eq_ignore_ascii_case(b"chunked");

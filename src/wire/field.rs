@@ -109,6 +109,15 @@ pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// A number of digits alone, as lengths are written (RFC 9110 section 8.6).
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    let number = value.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| !value.is_empty())
+}
+
 /// The elements of a comma-separated list; empty ones are skipped (RFC 9110 section 5.6.1.2).
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim).filter(|element| !element.is_empty())
@@ -223,6 +232,20 @@ mod tests {
             let found = value.iter().any(|&b| b != b'\t' && b.is_ascii_control());
             prop_assert_eq!(has_control(&value), found);
         }
+    }
+
+    #[test]
+    fn a_number_has_digits_alone_and_fits() {
+        for (text, number) in [("0", 0), ("007", 7), ("1024", 1024), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(number_of(text), Some(number), "{text}");
+        }
+        for text in ["", "+1", "-1", "1,1", " 1", "1x", "18446744073709551616", "99999999999999999999"] {
+            assert_eq!(number_of(text), None, "{text}");
+        }
+    }
+
+    fn number_of(text: &str) -> Option<u64> {
+        number(text.as_bytes())
     }
 
     #[test]

@@ -273,12 +273,5 @@ fn partial_request_line(bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, 
 fn decimal(value: &[u8]) -> Option<u64> {
     // Half of the range, so that sums of lengths cannot overflow either.
     const MOST: u64 = u64::MAX / 2;
-    if value.is_empty() {
-        return None;
-    }
-    let number = value.iter().try_fold(0_u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })?;
-    (number <= MOST).then_some(number)
+    field::number(value).filter(|number| *number <= MOST)
 }
