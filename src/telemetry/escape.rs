@@ -23,7 +23,11 @@ pub(super) fn quoted(out: &mut Vec<u8>, value: &[u8], limit: usize) {
 /// Appends a finished line, cut like [`quoted`]. Quotes and backslashes stay, since they are the
 /// syntax of whoever formatted it.
 pub(super) fn line(out: &mut Vec<u8>, text: &[u8], limit: usize) {
-    escaped(out, text, limit, is_unsafe);
+    if text.len() <= limit && is_printable(text) {
+        out.extend_from_slice(text);
+    } else {
+        escaped(out, text, limit, is_unsafe);
+    }
 }
 
 fn escaped(out: &mut Vec<u8>, value: &[u8], limit: usize, escape: impl Fn(char) -> bool) {
@@ -75,6 +79,13 @@ fn is_plain(value: &[u8]) -> bool {
     words::any(value, suspect) == Some(false) || plain(value)
 }
 
+/// The same without regard to quotes and backslashes.
+fn is_printable(text: &[u8]) -> bool {
+    let printable = |bytes: &[u8]| bytes.iter().all(|b| matches!(b, b' '..=b'~'));
+    let suspect = |word: Word| !word.is_ascii() | word.has_below(b' ') | word.has(0x7f);
+    words::any(text, suspect) == Some(false) || printable(text)
+}
+
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -120,6 +131,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_line_is_escaped_where_one_of_its_characters_is(text in "[ -~]{0,20}(.|\\n|\\t|\\x1b|\\x7f|\\u{2028})?[ -~]{0,20}", limit in 0usize..40) {
+            let (mut out, mut expected) = (Vec::new(), Vec::new());
+            line(&mut out, text.as_bytes(), limit);
+            escaped(&mut expected, text.as_bytes(), limit, is_unsafe);
+            prop_assert_eq!(&out, &expected);
+            prop_assert!(!String::from_utf8_lossy(&out).chars().any(char::is_control));
+        }
+
         #[test]
         fn any_bytes_give_one_line_of_valid_json(value: Vec<u8>, limit in 0usize..40) {
             let shown = quote(&value, limit);
