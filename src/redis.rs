@@ -203,7 +203,7 @@ impl LogId {
     }
 }
 
-/// Runs a script by a connection of the library's. Its future takes 15 KiB: not in a box, every future around it would be
+/// Runs a script by a connection of the library's. Its future takes 7 KiB: not in a box, every future around it would be
 /// as large, and so would the stack frame of whoever makes one of those.
 #[inline(never)]
 pub fn run<'a, T, K, V>(script: &'a Script, client: &'a Client, keys: K, args: V) -> BoxFuture<'a, Result<T, Error>>

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Lease;
 use super::breaker::Pass;
-use super::envelope::{self, Damage};
+use super::envelope::Damage;
 use super::names::Place;
 use super::shared::{Fault, Shared};
 
@@ -29,7 +29,7 @@ pub(super) enum Look {
     Value(Bytes, Duration),
     /// A value that nobody of us wrote: it never expires.
     Immortal(Bytes),
-    /// Something of another type than a value, or larger than any.
+    /// Something that is no value, or nothing any more.
     Unfit,
     Disbanded,
     /// Nobody has it: the lease is this look's. If who asked has left meanwhile, it frees itself.
@@ -37,27 +37,24 @@ pub(super) enum Look {
     Taken,
 }
 
-/// What has been said of one key: its time to live or why there is none (see `scripts`), and the value, unless it is of
-/// another type.
-pub(super) type Said<Value = Bytes> = (i64, Option<Value>);
+/// What has been said of one key.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Milliseconds that its value lives, or what became of its lease (see `scripts`).
+    pub(super) left: i64,
+    /// The value, unless it is of no use at all.
+    pub(super) value: Result<Bytes, Damage>,
+}
 
-/// Which value a look has no use for, as it tells Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Useless(Bytes);
-
-impl Useless {
-    /// None.
-    pub(super) const NOTHING: Self = Self(Bytes::new());
-    /// One of another type, or that is too large.
-    pub(super) const UNFIT: Self = Self(Bytes::from_static(b"!"));
-
-    /// One that begins like this.
-    pub(super) fn like(value: &[u8]) -> Self {
-        Self([b"=", envelope::head(value)].concat().into())
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+/// What the script reads of one key: see `scripts`.
+impl From<(i64, Bytes, i64)> for Said {
+    fn from((left, value, unfit): (i64, Bytes, i64)) -> Self {
+        let value = match unfit {
+            0 => Ok(value),
+            1 => Err(Damage::Foreign),
+            _ => Err(Damage::TooLarge),
+        };
+        Self { left, value }
     }
 }
 
@@ -71,7 +68,8 @@ pub(super) struct Span {
 /// One look that somebody waits for.
 pub(super) struct Ask {
     pub(super) place: Place,
-    pub(super) useless: Useless,
+    /// None if any value will do; else how the value begins that will not, or nothing if it was no value at all.
+    pub(super) seen: Option<Bytes>,
     pub(super) span: Span,
     /// What the lease is called if it is granted.
     pub(super) token: u64,
@@ -83,9 +81,9 @@ pub(super) struct Ask {
 pub(super) type Answer = oneshot::Receiver<Result<Look, Silence>>;
 
 impl Ask {
-    pub(super) fn new(place: Place, useless: Useless, span: Span, pass: Pass) -> (Self, Answer) {
+    pub(super) fn new(place: Place, seen: Option<Bytes>, span: Span, pass: Pass) -> (Self, Answer) {
         let (sender, answer) = oneshot::channel();
-        (Self { place, useless, span, token: 0, waiting: Some((pass, sender)) }, answer)
+        (Self { place, seen, span, token: 0, waiting: Some((pass, sender)) }, answer)
     }
 
     /// Whether nobody was told anything yet.
@@ -109,22 +107,23 @@ impl Ask {
     }
 }
 
-fn judge(shared: &Arc<Shared>, (left, value): Said, place: Place, token: u64) -> Look {
-    let value = match (left, value) {
-        (-2, _) => return Look::Leased(shared.lease(place, token)),
-        (-3, _) => return Look::Taken,
-        (..-1, _) => return Look::Disbanded,
-        (-1.., value) => value.ok_or(Damage::Foreign),
-    };
-    let damage = match (value, u64::try_from(left)) {
-        (Ok(value), _) if value.len() > shared.longest() => Damage::TooLarge,
-        (Ok(value), Ok(left)) => return Look::Value(value, Duration::from_millis(left)),
-        (Ok(value), Err(_)) => {
-            shared.metrics.damaged(Damage::Immortal as usize).inc();
-            return Look::Immortal(value);
-        }
-        (Err(damage), _) => damage,
-    };
-    shared.metrics.damaged(damage as usize).inc();
-    Look::Unfit
+fn judge(shared: &Arc<Shared>, said: Said, place: Place, token: u64) -> Look {
+    let Said { left, value } = said;
+    let damaged = |damage: Damage| shared.metrics.damaged(damage as usize).inc();
+    let value = value.inspect_err(|damage| damaged(*damage));
+    match (left, value) {
+        (-2, _) => Look::Leased(shared.lease(place, token)),
+        (-3, _) => Look::Taken,
+        (..-1, _) => Look::Disbanded,
+        (_, Err(_)) => Look::Unfit,
+        // Or it has gone since the script ran.
+        (_, Ok(value)) if value.is_empty() => Look::Unfit,
+        (_, Ok(value)) => match u64::try_from(left) {
+            Ok(left) => Look::Value(value, Duration::from_millis(left)),
+            Err(_) => {
+                damaged(Damage::Immortal);
+                Look::Immortal(value)
+            }
+        },
+    }
 }

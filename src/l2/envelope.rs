@@ -104,8 +104,8 @@ struct Metadata<'a> {
 }
 
 /// The beginning of a value, its checksum included, by which it is told from every other.
-pub fn head(value: &[u8]) -> &[u8] {
-    &value[..value.len().min(HEAD_BYTES)]
+pub fn head(value: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&value[..value.len().min(HEAD_BYTES)])
 }
 
 /// Packs an entry, for which the fleet's log had come to `born`. The second value is the expiry to

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::header::HeaderName;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::{Look, Span, Useless};
+use super::ask::{Look, Span};
 use super::envelope::{self, Packing};
 use super::names::{Place, fixed, pointer, write_pointer};
 use super::shared::{DOUBT, Shared};
@@ -81,8 +81,8 @@ impl Shared {
         let began = Instant::now();
         let of = |names: &[HeaderName]| plain.of(&Selecting::new(names, query.request));
         let mut place = if query.names.is_empty() { plain } else { of(query.names) };
-        // The value that will not do, and what it is still good for.
-        let (mut useless, mut stale) = (Useless::NOTHING, None);
+        // How the value begins that will not do, and what it is still good for.
+        let (mut seen, mut stale) = (None, None);
         // Whether another instance was seen to fetch, and a place among those who wait for that.
         let (mut taken, mut waiter) = (false, None::<Waiter<'_>>);
         // For all that is asked before the first wait for another instance.
@@ -97,7 +97,7 @@ impl Shared {
             if let Some(word) = word.as_mut().as_pin_mut() {
                 word.enable();
             }
-            let Ok(look) = self.look(place, useless.clone(), span).await else {
+            let Ok(look) = self.look(place, seen.clone(), span).await else {
                 return self.found(LookUp::Unavailable, Found::Unavailable(stale));
             };
             match look {
@@ -112,11 +112,11 @@ impl Shared {
                             return self.found(result, Found::Stored(entry));
                         }
                         // Stale, purged, or damaged: somebody must fetch.
-                        expired => (useless, stale) = (Useless::like(&value), expired),
+                        useless => (seen, stale) = (Some(envelope::head(&value)), useless),
                     }
                 }
-                Look::Immortal(value) => (useless, stale) = (Useless::like(&value), None),
-                Look::Unfit => (useless, stale) = (Useless::UNFIT, None),
+                Look::Immortal(value) => (seen, stale) = (Some(envelope::head(&value)), None),
+                Look::Unfit => (seen, stale) = (Some(Bytes::new()), None),
                 Look::Leased(lease) => return self.found(LookUp::Miss, Found::Lead(lease, stale)),
                 Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable(stale)),
                 // That fetch may end at this moment, and only who waits already hears of it: so the first time is

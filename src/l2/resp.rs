@@ -18,13 +18,6 @@ pub(super) enum Word<'a> {
     Error(&'a [u8]),
 }
 
-impl<'a> Word<'a> {
-    /// The value that it is, if it is one.
-    pub(super) fn value(&self) -> Option<&'a [u8]> {
-        if let Self::Bulk(value) = self { Some(value) } else { None }
-    }
-}
-
 /// What came is no RESP2, or no reply to what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;

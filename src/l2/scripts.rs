@@ -5,59 +5,68 @@
 /// late can be freed without a second word.
 pub(super) fn all() -> String {
     format!(
-        "local operation = ARGV[#ARGV]\nif operation == 'look' or operation == 'read' then {LOOK} \
+        "local operation = ARGV[#ARGV]\n{LEASE} if operation == 'look' then {LOOK} elseif operation == 'read' then {READ} \
          elseif operation == 'fill' then {FILL} elseif operation == 'release' then {RELEASE} else {PURGE} end"
     )
 }
 
-/// For each key how long its value lives, or else the lease, in one round trip.
+/// Takes the lease of a value that is not there, or that will not do. All other names are made from the value's, and
+/// only here; they share its hash slot. ARGV: token, milliseconds of a lease. Returns -2 if it is taken, -3 if
+/// somebody else has it, and -4 if nobody shall wait.
+const LEASE: &str = r"
+local function lease(name)
+  local base, variant = string.match(name, '^(.*}):v:(.*)$')
+  local leased = redis.pcall('SET', base .. ':l:' .. variant, ARGV[1], 'NX', 'PX', ARGV[2])
+  if type(leased) == 'table' and leased.err then
+    -- Full, or a replica: it still knows what it knows, but nobody can be waited for.
+    return -4
+  elseif leased then
+    return -2
+  elseif redis.call('EXISTS', base .. ':m') == 1 then
+    return -4
+  end
+  redis.call('SET', base .. ':w', '1', 'PX', ARGV[2])
+  return -3
+end
+";
+
+/// For each key how long its value lives, or else the lease, in one step.
 ///
-/// A hit costs one command here. The value itself is read beside the script, in the same transaction (`look`):
-/// to take it in and to hand it out again costs Lua more than all the rest. Where there are no transactions of our
-/// own, the script returns it as well (`read`, for one key). It is read up to the length that is still of use. All
-/// other names are made from the value's, and only if it will not do; they share its hash slot. Numbers come as
-/// texts, since Lua is slow in writing them.
+/// The values are read behind the script, by a command for each in the same write: to take one in and to hand it out
+/// again costs Lua more than all the rest. Between the two somebody may store another one. Then its age is judged by
+/// the time that the one before had left, which can only make it older than it is.
 ///
-/// KEYS: values. ARGV: token, milliseconds of a lease, the largest value, and for each key which value will not do:
-/// '' if any will, '=' and how it begins, or '!' for one of another type or too large.
-/// Returns for each key the milliseconds that its value lives, -1 for ever, or else -2 lease taken, -3 somebody else
-/// has it, -4 nobody shall wait; `read` returns the value after that, nil if it is of another type.
+/// KEYS: values. ARGV: token, milliseconds of a lease.
+/// Returns for each key the milliseconds that its value lives, -1 for ever, or what becomes of the lease.
 const LOOK: &str = r"
 local replies = {}
 for i = 1, #KEYS do
-  local name, useless = KEYS[i], ARGV[3 + i]
-  local left = redis.call('PTTL', name)
-  if left ~= -2 and useless == '!' then
-    local length = redis.pcall('STRLEN', name)
-    if type(length) ~= 'number' or length > tonumber(ARGV[3]) then
-      -- Neither written by an instance nor fit to be read.
-      redis.pcall('UNLINK', name)
-      left = -2
-    end
-  elseif left ~= -2 and useless ~= '' then
-    local begins = string.sub(useless, 2)
-    if redis.pcall('GETRANGE', name, '0', tostring(#begins - 1)) == begins then left = -2 end
-  end
-  if left == -2 then
-    local base, variant = string.match(name, '^(.*}):v:(.*)$')
-    local leased = redis.pcall('SET', base .. ':l:' .. variant, ARGV[1], 'NX', 'PX', ARGV[2])
-    if type(leased) == 'table' and leased.err then
-      -- Full, or a replica: it still knows what it knows, but nobody can be waited for.
-      left = -4
-    elseif not leased then
-      if redis.call('EXISTS', base .. ':m') == 1 then
-        left = -4
-      else
-        redis.call('SET', base .. ':w', '1', 'PX', ARGV[2])
-        left = -3
-      end
-    end
-  end
+  local left = redis.call('PTTL', KEYS[i])
+  if left == -2 then left = lease(KEYS[i]) end
   replies[i] = left
 end
-if operation == 'look' then return replies end
-local value = redis.pcall('GETRANGE', KEYS[1], '0', ARGV[3])
-return { replies[1], type(value) == 'string' and value }
+return replies
+";
+
+/// One value, or else the lease, in one step: where a value that is there will not do, and where the library speaks to
+/// Redis. The value is read up to the length that is still of use, which tells in the same step what is missing, of
+/// another type or too large. Numbers come as texts, since Lua is slow in writing them.
+///
+/// KEYS: value. ARGV: token, milliseconds of a lease, the largest value, how the value begins that the caller has seen
+/// already and that will not do ('' for none).
+/// Returns the milliseconds that it lives, -1 for ever, or what becomes of the lease; the value, '' with a lease; and
+/// whether there was another type (1) or something too large (2), which are gone now, or neither (0).
+const READ: &str = r"
+local name, seen, unfit = KEYS[1], ARGV[4], 0
+local value = redis.pcall('GETRANGE', name, '0', ARGV[3])
+if type(value) ~= 'string' or #value > tonumber(ARGV[3]) then
+  -- Neither written by an instance nor fit to be read.
+  unfit = type(value) == 'string' and 2 or 1
+  redis.pcall('UNLINK', name)
+  value = ''
+end
+if value == '' or (seen ~= '' and string.sub(value, 1, #seen) == seen) then return { lease(name), '', unfit } end
+return { redis.call('PTTL', name), value, 0 }
 ";
 
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease

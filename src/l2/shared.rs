@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::clients::{Client, Pool};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
@@ -13,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{Ask, Look, Said, Silence, Span, Useless};
+use super::ask::{Ask, Look, Said, Silence, Span};
 use super::breaker::{Breaker, Pass, Thresholds, Turned, Verdict};
 use super::lanes::Lanes;
 use super::names::{Place, push_hex};
@@ -178,8 +179,8 @@ impl Shared {
 
     /// Looks at one place, between these moments, and asks for its lease if nothing will do there. If the caller leaves meanwhile, the
     /// lease is freed as soon as Redis has given it.
-    pub(super) async fn look(self: &Arc<Self>, place: Place, useless: Useless, span: Span) -> Result<Look, Silence> {
-        let (mut ask, answer) = Ask::new(place, useless, span, self.pass()?);
+    pub(super) async fn look(self: &Arc<Self>, place: Place, seen: Option<Bytes>, span: Span) -> Result<Look, Silence> {
+        let (mut ask, answer) = Ask::new(place, seen, span, self.pass()?);
         match self.line() {
             Some(line) => line.send(ask),
             None => {
@@ -203,12 +204,12 @@ impl Shared {
             hex(ask.token).into(),
             self.settings.lease.as_millis().to_string().into(),
             self.longest().to_string().into(),
-            ask.useless.as_bytes().into(),
+            ask.seen.clone().unwrap_or_default().into(),
             "read".into(),
         ];
         let keys = vec![ask.place.value(&self.settings.prefix)];
-        match within(ask.span.until, run_script::<Said>(&self.script, client, keys, args)).await {
-            Ok((left, value)) => ask.tell(&self, (left, value), Instant::now()),
+        match within(ask.span.until, run_script::<(i64, Bytes, i64)>(&self.script, client, keys, args)).await {
+            Ok(read) => ask.tell(&self, Said::from(read), Instant::now()),
             Err(fault) => {
                 ask.give_up(&self, fault, Instant::now());
                 // Redis may take it at its word after this, and give a lease to nobody.

@@ -4,54 +4,67 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::vec::Drain;
 
 use bytes::Bytes;
 use fred::clients::Client;
 use tokio::time::Instant;
 
 use super::ask::{Ask, Said};
+use super::envelope::Damage;
+use super::names::Place;
 use super::resp::{self, Malformed, Word};
 use super::shared::{Fault, Shared, hex};
 
-/// Look-ups in one transaction. Each costs Redis less the more there are, but whoever else asks waits for all of them.
+/// Look-ups in one run of the script. Each costs Redis less the more there are, but whoever else asks waits for all of
+/// them.
 pub(super) const AT_ONCE: usize = 16;
 
 /// What Redis has yet to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// A transaction of so many look-ups: the script, then each value.
+    /// The script for so many look-ups, and then each value.
     Looks(usize),
+    /// The script for one value.
+    Read,
     /// Something whose answer changes nothing.
     Else,
 }
 
-/// What comes next of the answer to a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// That so many commands were taken in.
-    Queued(usize),
-    /// How many of them were carried out.
-    Carried,
-    /// What the script says: so many times to live.
-    Times,
-    /// The time to live of this look-up.
+/// What comes next of an answer.
+#[derive(Debug)]
+enum Next {
+    /// How long the value of this look-up lives.
     Time(usize),
     /// The value of this look-up.
     Value(usize),
+    /// How long the one value lives that is read.
+    Left,
+    /// That value.
+    Text(i64),
+    /// Whether it was any.
+    Unfit(i64, Bytes),
 }
 
-/// An answer to look-ups of which a part is there.
+/// An answer of which a part is there.
 struct Partial {
     looks: usize,
-    next: Step,
-    /// Why Redis did not carry them out.
+    next: Next,
+    /// Why Redis did not run the script.
     refused: Option<Vec<u8>>,
 }
 
-impl Step {
-    fn queued(left: usize) -> Self {
-        if left == 0 { Self::Carried } else { Self::Queued(left) }
-    }
+/// Writes the name of a value, by the way of `name`.
+fn push_name(out: &mut Vec<u8>, name: &mut String, shared: &Shared, place: Place) {
+    name.clear();
+    place.push_value(name, &shared.settings.prefix);
+    resp::push(out, name.as_bytes());
+}
+
+/// Writes what a lease is called, and how long it lives.
+fn push_terms(out: &mut Vec<u8>, shared: &Shared, token: u64) {
+    resp::push(out, hex(token).as_bytes());
+    resp::push_number(out, usize::try_from(shared.settings.lease.as_millis()).unwrap_or(usize::MAX));
 }
 
 /// The conversation on one connection.
@@ -98,7 +111,7 @@ impl Talk {
 
     /// Whether Redis owes an answer.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.sent.is_empty()
+        !self.sent.is_empty() || self.partial.is_some()
     }
 
     /// Look-ups that Redis has yet to answer.
@@ -111,47 +124,61 @@ impl Talk {
         self.due.take()
     }
 
-    /// Asks all of this in as few transactions as may be. A value and its time to live have to be of the same moment:
-    /// with the time of the next value, an old one would live on.
+    /// Asks all of this in as few commands as may be.
     pub(super) fn ask(&mut self, asks: &mut Vec<Ask>) {
+        for ask in asks.iter().filter(|ask| ask.is_open()) {
+            self.due = Some(self.due.map_or(ask.span.until, |due| due.min(ask.span.until)));
+        }
+        asks.extract_if(.., |ask| ask.seen.is_some()).for_each(|ask| self.read(ask));
         while !asks.is_empty() {
             let count = asks.len().min(AT_ONCE);
-            let (token, longest) = (self.shared.token(), self.shared.longest());
-            let prefix = &self.shared.settings.prefix;
-            let out = &mut self.out;
-            resp::command(out, &["MULTI"]);
-            resp::begin(out, 3 + count + 3 + count + 1);
-            resp::push(out, b"EVALSHA");
-            resp::push(out, self.shared.script.sha1().as_bytes());
-            resp::push_number(out, count);
-            self.names.clear();
-            for ask in &mut asks[..count] {
-                ask.token = token;
-                self.due = Some(self.due.map_or(ask.span.until, |due| due.min(ask.span.until)));
-                self.name.clear();
-                ask.place.push_value(&mut self.name, prefix);
-                let from = out.len();
-                resp::push(out, self.name.as_bytes());
-                self.names.push(from..out.len());
-            }
-            resp::push(out, hex(token).as_bytes());
-            resp::push_number(out, usize::try_from(self.shared.settings.lease.as_millis()).unwrap_or(usize::MAX));
-            resp::push_number(out, longest);
-            for ask in &asks[..count] {
-                resp::push(out, ask.useless.as_bytes());
-            }
-            resp::push(out, b"look");
-            for name in self.names.drain(..) {
-                resp::begin(out, 4);
-                resp::push(out, b"GETRANGE");
-                out.extend_from_within(name);
-                resp::push(out, b"0");
-                resp::push_number(out, longest);
-            }
-            resp::command(out, &["EXEC"]);
-            self.sent.push_back(Sent::Looks(count));
-            self.asked.extend(asks.drain(..count));
+            self.look(asks.drain(..count));
         }
+    }
+
+    /// Asks for values of which any will do.
+    fn look(&mut self, asks: Drain<'_, Ask>) {
+        let (token, longest, count) = (self.shared.token(), self.shared.longest(), asks.len());
+        let out = &mut self.out;
+        resp::begin(out, 3 + count + 3);
+        resp::push(out, b"EVALSHA");
+        resp::push(out, self.shared.script.sha1().as_bytes());
+        resp::push_number(out, count);
+        self.names.clear();
+        for mut ask in asks {
+            ask.token = token;
+            let from = out.len();
+            push_name(out, &mut self.name, &self.shared, ask.place);
+            self.names.push(from..out.len());
+            self.asked.push_back(ask);
+        }
+        push_terms(out, &self.shared, token);
+        resp::push(out, b"look");
+        for name in self.names.drain(..) {
+            resp::begin(out, 4);
+            resp::push(out, b"GETRANGE");
+            out.extend_from_within(name);
+            resp::push(out, b"0");
+            resp::push_number(out, longest);
+        }
+        self.sent.push_back(Sent::Looks(count));
+    }
+
+    /// Asks for one value, which must be another than the one that was seen.
+    fn read(&mut self, mut ask: Ask) {
+        ask.token = self.shared.token();
+        let out = &mut self.out;
+        resp::begin(out, 3 + 1 + 5);
+        resp::push(out, b"EVALSHA");
+        resp::push(out, self.shared.script.sha1().as_bytes());
+        resp::push_number(out, 1);
+        push_name(out, &mut self.name, &self.shared, ask.place);
+        push_terms(out, &self.shared, ask.token);
+        resp::push_number(out, self.shared.longest());
+        resp::push(out, ask.seen.as_deref().unwrap_or_default());
+        resp::push(out, b"read");
+        self.sent.push_back(Sent::Read);
+        self.asked.push_back(ask);
     }
 
     /// Takes in what Redis said so far, and tells those who wait for it. Returns how much of it was understood; the
@@ -171,62 +198,79 @@ impl Talk {
 
     /// An answer begins.
     fn begin(&mut self, word: &Word<'_>) -> Result<(), Malformed> {
+        let answer = |looks, next| Some(Partial { looks, next, refused: None });
         match (self.sent.pop_front().ok_or(Malformed)?, word) {
-            (Sent::Looks(looks), _) => {
-                // `MULTI`, the script and each value.
-                let next = Step::Queued(1 + 1 + looks);
-                self.go_on(Partial { looks, next, refused: None }, word)
+            (Sent::Looks(looks), Word::Array(times)) if *times == looks => self.partial = answer(looks, Next::Time(0)),
+            // The values follow all the same.
+            (Sent::Looks(looks), Word::Error(error)) => {
+                self.partial = Some(Partial { looks, next: Next::Value(0), refused: Some(error.to_vec()) });
             }
-            (Sent::Else, Word::Array(_)) => Err(Malformed),
-            (Sent::Else, _) => Ok(()),
+            (Sent::Read, Word::Array(3)) => self.partial = answer(1, Next::Left),
+            (Sent::Read, Word::Error(error)) => self.refused(1, error),
+            (Sent::Looks(_) | Sent::Read, _) | (Sent::Else, Word::Array(_)) => return Err(Malformed),
+            (Sent::Else, _) => {}
         }
-    }
-
-    /// An answer goes on.
-    fn go_on(&mut self, mut partial: Partial, word: &Word<'_>) -> Result<(), Malformed> {
-        let looks = partial.looks;
-        partial.next = match (partial.next, word) {
-            (Step::Queued(left), Word::Status) => Step::queued(left - 1),
-            (Step::Queued(left), Word::Error(error)) => {
-                partial.refused.get_or_insert_with(|| error.to_vec());
-                Step::queued(left - 1)
-            }
-            (Step::Carried, Word::Array(commands)) if *commands == 1 + looks => Step::Times,
-            (Step::Carried, Word::Error(error)) => {
-                self.refused(looks, partial.refused.as_deref().unwrap_or(error));
-                return Ok(());
-            }
-            (Step::Times, Word::Array(times)) if *times == looks => Step::Time(0),
-            (Step::Times, Word::Error(error)) => {
-                partial.refused = Some(error.to_vec());
-                Step::Value(0)
-            }
-            (Step::Time(at), Word::Number(time)) => {
-                self.times[at] = *time;
-                if at + 1 < looks { Step::Time(at + 1) } else { Step::Value(0) }
-            }
-            (Step::Value(at), Word::Bulk(_) | Word::Error(_)) => {
-                if partial.refused.is_none() {
-                    self.tell((self.times[at], word.value()))?;
-                }
-                if at + 1 == looks {
-                    if let Some(error) = partial.refused {
-                        self.refused(looks, &error);
-                    }
-                    return Ok(());
-                }
-                Step::Value(at + 1)
-            }
-            _ => return Err(Malformed),
-        };
-        self.partial = Some(partial);
         Ok(())
     }
 
-    fn tell(&mut self, (left, value): Said<&[u8]>) -> Result<(), Malformed> {
-        // What came is a part of a buffer that the next answers are read into.
-        let value = value.map(Bytes::copy_from_slice);
-        self.asked.pop_front().ok_or(Malformed)?.tell(&self.shared, (left, value), self.now);
+    /// An answer goes on.
+    fn go_on(&mut self, partial: Partial, word: &Word<'_>) -> Result<(), Malformed> {
+        let Partial { looks, next, refused } = partial;
+        let next = match (next, word) {
+            (Next::Time(at), Word::Number(time)) => {
+                self.times[at] = *time;
+                Some(if at + 1 < looks { Next::Time(at + 1) } else { Next::Value(0) })
+            }
+            (Next::Value(at), Word::Bulk(_) | Word::Error(_)) => {
+                if refused.is_none() {
+                    self.value(self.times[at], word)?;
+                }
+                (at + 1 < looks).then_some(Next::Value(at + 1))
+            }
+            (Next::Left, Word::Number(left)) => Some(Next::Text(*left)),
+            (Next::Text(left), Word::Bulk(value)) => Some(Next::Unfit(left, Bytes::copy_from_slice(value))),
+            (Next::Unfit(left, value), Word::Number(unfit)) => {
+                self.tell(Said::from((left, value, *unfit)))?;
+                None
+            }
+            _ => return Err(Malformed),
+        };
+        match (next, refused) {
+            (Some(next), refused) => self.partial = Some(Partial { looks, next, refused }),
+            (None, Some(error)) => self.refused(looks, &error),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// What came for the value of the first look-up that waits, of which the script said this.
+    fn value(&mut self, left: i64, word: &Word<'_>) -> Result<(), Malformed> {
+        let value = match word {
+            // There was none.
+            _ if left < -1 => Ok(Bytes::new()),
+            Word::Bulk(value) if value.len() > self.shared.longest() => Err(Damage::TooLarge),
+            // What came is a part of a buffer that the next answers are read into.
+            Word::Bulk(value) => Ok(Bytes::copy_from_slice(value)),
+            Word::Error(error) if error.starts_with(b"WRONGTYPE") => Err(Damage::Foreign),
+            _ => {
+                let mut ask = self.asked.pop_front().ok_or(Malformed)?;
+                ask.give_up(&self.shared, Fault::Refused, self.now);
+                return Ok(());
+            }
+        };
+        if value.is_err()
+            && let Some(ask) = self.asked.front()
+        {
+            // Even if nobody waits any more: whoever asks next may be too late as well.
+            let name = ask.place.value(&self.shared.settings.prefix);
+            resp::command(&mut self.out, &["UNLINK", &name]);
+            self.sent.push_back(Sent::Else);
+        }
+        self.tell(Said { left, value })
+    }
+
+    fn tell(&mut self, said: Said) -> Result<(), Malformed> {
+        self.asked.pop_front().ok_or(Malformed)?.tell(&self.shared, said, self.now);
         Ok(())
     }
 

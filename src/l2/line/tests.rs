@@ -1,6 +1,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::l2::Settings;
-use crate::l2::ask::{Look, Silence, Span, Useless};
+use crate::l2::ask::{Look, Silence, Span};
 use crate::l2::connection::READ;
 use crate::l2::envelope::Packing;
 use crate::l2::names::Place;
@@ -48,7 +49,7 @@ impl Stage {
     /// Looks at this place, until it is too late.
     async fn look(&self, key: u128, patience: Duration) -> Result<Look, Silence> {
         let place = Place { log: 0, key, variant: None };
-        self.shared.look(place, Useless::NOTHING, span(patience)).await
+        self.shared.look(place, None, span(patience)).await
     }
 
     /// The connection, on which the script is known.
@@ -110,21 +111,19 @@ impl Peer {
         self.socket.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// What look-ups are asked in one transaction: the command that runs the script.
+    /// Look-ups that are asked together: the command that runs the script, behind which the values are read.
     async fn looks(&mut self) -> Vec<String> {
-        assert_eq!(self.command().await, ["MULTI"]);
         let script = self.command().await;
         assert_eq!((&*script[0], script.last().map(String::as_str)), ("EVALSHA", Some("look")));
         for name in keys_in(&script) {
             assert_eq!(self.command().await[..3], ["GETRANGE", name, "0"]);
         }
-        assert_eq!(self.command().await, ["EXEC"]);
         script
     }
 
     /// Answers look-ups.
     async fn answers(&mut self, answers: &[(&str, &str)]) {
-        self.says(&transaction(answers)).await;
+        self.says(&answer(answers)).await;
     }
 }
 
@@ -134,10 +133,9 @@ fn keys_in(script: &[String]) -> &[String] {
     &script[3..3 + count]
 }
 
-/// The answer to a transaction, by what the script says of each value and by the value.
-fn transaction(answers: &[(&str, &str)]) -> String {
-    let count = answers.len();
-    let mut said = format!("+OK\r\n{}*{}\r\n*{count}\r\n", "+QUEUED\r\n".repeat(count + 1), count + 1);
+/// The answer to look-ups, by what the script says of each value and by the value.
+fn answer(answers: &[(&str, &str)]) -> String {
+    let mut said = format!("*{}\r\n", answers.len());
     for (time, _) in answers {
         write!(said, ":{time}\r\n").unwrap();
     }
@@ -147,8 +145,6 @@ fn transaction(answers: &[(&str, &str)]) -> String {
     said
 }
 
-/// What a Redis says to each command of a transaction of two look-ups that it will not carry out.
-const ALL_REFUSED: &str = "-NOPERM 1\r\n-NOPERM 2\r\n-NOPERM 3\r\n-NOPERM 4\r\n-NOPERM 5\r\n";
 const VALUE: (&str, &str) = ("500", "x");
 const LEASED: (&str, &str) = ("-2", "");
 const TAKEN: (&str, &str) = ("-3", "");
@@ -165,7 +161,7 @@ async fn what_is_looked_up_at_once_leaves_in_few_commands_and_comes_back_to_each
             counts.push(keys_in(&script).len());
             // Each gets a value that names it, piece by piece.
             let values: Vec<(&str, &str)> = keys_in(&script).iter().map(|name| ("500", &**name)).collect();
-            for piece in transaction(&values).as_bytes().chunks(701) {
+            for piece in answer(&values).as_bytes().chunks(701) {
                 peer.socket.write_all(piece).await.unwrap();
                 tokio::task::yield_now().await;
             }
@@ -217,8 +213,7 @@ async fn what_redis_has_forgotten_is_told_again_and_asked_again() {
     let redis = async {
         let mut peer = stage.hello().await;
         assert_eq!(keys_in(&peer.looks().await).len(), 2);
-        let values = "$1\r\nx\r\n$1\r\nx\r\n";
-        peer.says(&format!("+OK\r\n{}*3\r\n-NOSCRIPT none\r\n{values}", "+QUEUED\r\n".repeat(3))).await;
+        peer.says("-NOSCRIPT none\r\n$1\r\nx\r\n$1\r\nx\r\n").await;
         assert_eq!(peer.command().await[..2], ["SCRIPT", "LOAD"]);
         assert_eq!(keys_in(&peer.looks().await).len(), 2);
         peer.says("$3\r\nsha\r\n").await;
@@ -229,10 +224,13 @@ async fn what_redis_has_forgotten_is_told_again_and_asked_again() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_refused_fails_its_look_ups_and_the_next_one_is_heard() {
-    let aborted = format!("+OK\r\n-LOADING\r\n{}-EXECABORT\r\n", "+QUEUED\r\n".repeat(2));
-    let failed = format!("+OK\r\n{}*3\r\n-ERR script\r\n$1\r\nx\r\n-ERR\r\n", "+QUEUED\r\n".repeat(3));
-    for refusal in [ALL_REFUSED, &aborted, &failed] {
+async fn what_redis_refuses_fails_by_itself_and_the_next_answer_is_heard() {
+    for (refusal, second) in [
+        // All of it, the script alone, one value alone.
+        ("-NOPERM 1\r\n-NOPERM 2\r\n-NOPERM 3\r\n", false),
+        ("-BUSY\r\n$1\r\nx\r\n$1\r\nx\r\n", false),
+        ("*2\r\n:500\r\n:500\r\n-NOPERM\r\n$1\r\nx\r\n", true),
+    ] {
         let stage = Stage::set(AGES).await;
         let redis = async {
             let mut peer = stage.hello().await;
@@ -243,33 +241,64 @@ async fn a_transaction_that_is_refused_fails_its_look_ups_and_the_next_one_is_he
         };
         let asked = async {
             let looks = tokio::join!(stage.look(1, AGES), stage.look(2, AGES));
-            assert!(matches!(looks, (Err(Silence::NoAnswer), Err(Silence::NoAnswer))), "{refusal}: {looks:?}");
-            stage.look(3, AGES).await
+            (looks, stage.look(3, AGES).await)
         };
-        let (look, ()) = tokio::join!(asked, redis);
-        assert!(matches!(look, Ok(Look::Value(..))), "{refusal}: {look:?}");
+        let ((looks, next), ()) = tokio::join!(asked, redis);
+        assert!(matches!(looks.0, Err(Silence::NoAnswer)), "{refusal}: {looks:?}");
+        assert_eq!(matches!(looks.1, Ok(Look::Value(..))), second, "{refusal}: {looks:?}");
+        assert!(matches!(next, Ok(Look::Value(..))), "{refusal}: {next:?}");
     }
 }
 
 #[tokio::test]
-async fn one_that_is_of_another_type_or_too_large_spoils_none_of_the_others() {
+async fn what_is_of_another_type_or_too_large_is_removed_and_spoils_none_of_the_others() {
     let stage = Stage::set(AGES).await;
     let long = "x".repeat(stage.shared.longest() + 1);
     let redis = async {
         let mut peer = stage.hello().await;
-        peer.looks().await;
-        let said = transaction(&[("500", "list"), ("500", &long), VALUE]);
+        let script = peer.looks().await;
+        let said = answer(&[("500", "list"), ("500", &long), VALUE, ("500", "")]);
         peer.says(&said.replace("$4\r\nlist\r\n", "-WRONGTYPE\r\n")).await;
+        for name in &keys_in(&script)[..2] {
+            assert_eq!(peer.command().await, ["UNLINK", name]);
+        }
+        peer.says(":1\r\n:1\r\n").await;
+        // It is read by the script from then on.
+        let read = peer.command().await;
+        assert_eq!(read[6..], [stage.shared.longest().to_string(), String::new(), "read".to_owned()]);
+        peer.says("*3\r\n:-2\r\n$0\r\n\r\n:0\r\n").await;
     };
-    let asked = join_all((0..3).map(|key| stage.look(key, AGES)));
-    let (looks, ()) = tokio::join!(asked, redis);
-    assert!(matches!(looks[..], [Ok(Look::Unfit), Ok(Look::Unfit), Ok(Look::Value(..))]), "{:?}", &looks[..2]);
+    let place = Place { log: 0, key: 0, variant: None };
+    let asked = async {
+        let looks = join_all((0..4).map(|key| stage.look(key, AGES))).await;
+        (looks, stage.shared.look(place, Some(Bytes::new()), span(AGES)).await)
+    };
+    let ((looks, read), ()) = tokio::join!(asked, redis);
+    let found = matches!(looks[..], [Ok(Look::Unfit), Ok(Look::Unfit), Ok(Look::Value(..)), Ok(Look::Unfit)]);
+    assert!(found, "{:?} {:?}", &looks[..2], looks[3]);
+    assert!(matches!(read, Ok(Look::Leased(_))), "{read:?}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_removed_even_if_it_came_too_late_for_whoever_asked() {
+    let stage = Stage::set(AGES).await;
+    let long = "x".repeat(stage.shared.longest() + 1);
+    let redis = async {
+        let mut peer = stage.hello().await;
+        let script = peer.looks().await;
+        assert_eq!(peer.command().await.last().map(String::as_str), Some("release"));
+        peer.answers(&[("500", &long)]).await;
+        peer.says(":0\r\n").await;
+        assert_eq!(peer.command().await, ["UNLINK", &keys_in(&script)[0]]);
+    };
+    let (look, ()) = tokio::join!(stage.look(1, Duration::from_millis(20)), redis);
+    assert!(matches!(look, Err(Silence::NoAnswer)), "{look:?}");
 }
 
 #[tokio::test]
 async fn all_that_a_lost_connection_was_asked_fails_at_once_and_the_next_one_serves() {
     let stage = Stage::set(AGES).await;
-    for breakage in [ALL_REFUSED, "+OK\r\n:5\r\n", "nonsense\r\n", ""] {
+    for breakage in ["-ERR 1\r\n-ERR 2\r\n-ERR 3\r\n", "*5\r\n", "*2\r\n:1\r\n$0\r\n", "nonsense\r\n", ""] {
         let redis = async {
             let mut peer = stage.hello().await;
             assert_eq!(keys_in(&peer.looks().await).len(), 2);
@@ -294,7 +323,7 @@ async fn while_nothing_listens_nobody_waits_for_a_connection() {
     drop(listener);
     for key in 0..3 {
         let place = Place { log: 0, key, variant: None };
-        let look = shared.look(place, Useless::NOTHING, span(AGES)).await;
+        let look = shared.look(place, None, span(AGES)).await;
         assert!(matches!(look, Err(Silence::NoAnswer)), "{look:?}");
     }
 }

@@ -14,8 +14,8 @@ use crate::support::soon;
 use super::{body, instance_at, instance_with, lasting, section, stored};
 
 /// The least that the user of Millpond needs; README.md has the same line.
-const ACL: &str = "~millpond:* &millpond:* -@all +multi +exec +evalsha +script|load +subscribe +ping +auth +hello +xrange +hset \
-                   +hgetall +get +set +del +unlink +getrange +strlen +exists +pttl +pexpire +sadd +smembers +publish +hget \
+const ACL: &str = "~millpond:* &millpond:* -@all +evalsha +script|load +subscribe +ping +auth +hello +xrange +hset \
+                   +hgetall +get +set +del +unlink +getrange +exists +pttl +pexpire +sadd +smembers +publish +hget \
                    +hsetnx +hincrby +hdel +xadd +time +zadd +zrem +zrangebyscore +zrevrange +hexists +info +client|id";
 
 /// Two instances share a response, and a purge on one is confirmed by both.

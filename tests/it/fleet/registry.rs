@@ -11,7 +11,7 @@ use crate::support::soon;
 use crate::support::wire::Wire;
 use tokio::time::Instant;
 
-use super::{body, instance, instance_at, instance_with, lasting, section};
+use super::{body, instance, instance_at, instance_with, lasting, section, stored};
 
 const FULL: [&str; 2] = ["CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1mb"];
 
@@ -56,6 +56,25 @@ async fn a12_what_a_full_redis_does_not_take_keeps_nobody_from_what_it_has() {
     one.is_synced(true).await;
     redis.ask("CONFIG SET maxmemory 0").await;
     two.answers("v2").await;
+}
+
+#[tokio::test]
+async fn g1_a_full_redis_goes_on_answering_with_what_it_has() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    origin.on_request("/", |_| lasting("v"));
+    let (one, two) = (instance(&origin, &redis).await, instance(&origin, &redis).await);
+    let paths: Vec<String> = (0..10).map(|number| format!("/?{number}")).collect();
+    for path in &paths {
+        assert_eq!(one.client().get(path).header("host", "h").send().await.text(), "v");
+    }
+    stored(&one, 10).await;
+    redis.session(&FULL).await;
+    for path in &paths {
+        let answer = two.client().get(path).header("host", "h").send().await;
+        assert_eq!((answer.text(), answer.cache_status().hit), ("v", true), "{path}");
+    }
+    assert_eq!(two.metric("l2_faults_total").await, 0);
+    redis.ask("CONFIG SET maxmemory 0").await;
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ async fn damaged_and_foreign_values_are_misses() {
         &["SET K nonsense PX 60000"][..],
         &["SET K nonsense"],
         &["DEL K", "LPUSH K a"],
+        &["SET K \"\" PX 60000"],
         // A bit of the body or of the metadata, and the end.
         &["SETRANGE K 60 ~"],
         &["APPEND K x"],
