@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Lease;
 use super::breaker::Pass;
-use super::envelope::Damage;
+use super::envelope::{self, Damage};
 use super::names::Place;
 use super::shared::{Fault, Shared};
 
@@ -35,6 +35,23 @@ pub(super) enum Look {
     /// Nobody has it: the lease is this look's. If who asked has left meanwhile, it frees itself.
     Leased(Lease),
     Taken,
+}
+
+/// A value that will not do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// How it begins; nothing if it was no value.
+    pub(super) head: Bytes,
+    /// Milliseconds that it was said to live; -1 for ever.
+    pub(super) left: i64,
+}
+
+impl Seen {
+    /// A value that was said to live so long, or for ever.
+    pub(super) fn value(value: &Bytes, left: Option<Duration>) -> Self {
+        let left = left.map_or(-1, |left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+        Self { head: envelope::head(value), left }
+    }
 }
 
 /// What has been said of one key.
@@ -68,8 +85,8 @@ pub(super) struct Span {
 /// One look that somebody waits for.
 pub(super) struct Ask {
     pub(super) place: Place,
-    /// None if any value will do; else how the value begins that will not, or nothing if it was no value at all.
-    pub(super) seen: Option<Bytes>,
+    /// What was seen before and will not do; none for a first look.
+    pub(super) seen: Option<Seen>,
     pub(super) span: Span,
     /// What the lease is called if it is granted.
     pub(super) token: u64,
@@ -81,7 +98,7 @@ pub(super) struct Ask {
 pub(super) type Answer = oneshot::Receiver<Result<Look, Silence>>;
 
 impl Ask {
-    pub(super) fn new(place: Place, seen: Option<Bytes>, span: Span, pass: Pass) -> (Self, Answer) {
+    pub(super) fn new(place: Place, seen: Option<Seen>, span: Span, pass: Pass) -> (Self, Answer) {
         let (sender, answer) = oneshot::channel();
         (Self { place, seen, span, token: 0, waiting: Some((pass, sender)) }, answer)
     }
@@ -110,7 +127,10 @@ impl Ask {
 fn judge(shared: &Arc<Shared>, said: Said, place: Place, token: u64) -> Look {
     let Said { left, value } = said;
     let damaged = |damage: Damage| shared.metrics.damaged(damage as usize).inc();
-    let value = value.inspect_err(|damage| damaged(*damage));
+    // Where it is not removed yet, it is looked at again.
+    if let (..-1, Err(damage)) = (left, &value) {
+        damaged(*damage);
+    }
     match (left, value) {
         (-2, _) => Look::Leased(shared.lease(place, token)),
         (-3, _) => Look::Taken,

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::header::HeaderName;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::{Look, Span};
+use super::ask::{Look, Seen, Span};
 use super::envelope::{self, Packing};
 use super::names::{Place, fixed, pointer, write_pointer};
 use super::shared::{DOUBT, Shared};
@@ -81,7 +81,7 @@ impl Shared {
         let began = Instant::now();
         let of = |names: &[HeaderName]| plain.of(&Selecting::new(names, query.request));
         let mut place = if query.names.is_empty() { plain } else { of(query.names) };
-        // How the value begins that will not do, and what it is still good for.
+        // The value that will not do, and what it is still good for.
         let (mut seen, mut stale) = (None, None);
         // Whether another instance was seen to fetch, and a place among those who wait for that.
         let (mut taken, mut waiter) = (false, None::<Waiter<'_>>);
@@ -112,11 +112,11 @@ impl Shared {
                             return self.found(result, Found::Stored(entry));
                         }
                         // Stale, purged, or damaged: somebody must fetch.
-                        useless => (seen, stale) = (Some(envelope::head(&value)), useless),
+                        useless => (seen, stale) = (Some(Seen::value(&value, Some(left))), useless),
                     }
                 }
-                Look::Immortal(value) => (seen, stale) = (Some(envelope::head(&value)), None),
-                Look::Unfit => (seen, stale) = (Some(Bytes::new()), None),
+                Look::Immortal(value) => (seen, stale) = (Some(Seen::value(&value, None)), None),
+                Look::Unfit => (seen, stale) = (Some(Seen::default()), None),
                 Look::Leased(lease) => return self.found(LookUp::Miss, Found::Lead(lease, stale)),
                 Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable(stale)),
                 // That fetch may end at this moment, and only who waits already hears of it: so the first time is

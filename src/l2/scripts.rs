@@ -5,8 +5,9 @@
 /// late can be freed without a second word.
 pub(super) fn all() -> String {
     format!(
-        "local operation = ARGV[#ARGV]\n{LEASE} if operation == 'look' then {LOOK} elseif operation == 'read' then {READ} \
-         elseif operation == 'fill' then {FILL} elseif operation == 'release' then {RELEASE} else {PURGE} end"
+        "local operation = ARGV[#ARGV]\n{LEASE} if operation == 'look' then {LOOK} \
+         elseif operation == 'read' then {READ} elseif operation == 'fill' then {FILL} \
+         elseif operation == 'release' then {RELEASE} else {PURGE} end"
     )
 }
 
@@ -34,7 +35,8 @@ end
 ///
 /// The values are read behind the script, by a command for each in the same write: to take one in and to hand it out
 /// again costs Lua more than all the rest. Between the two somebody may store another one. Then its age is judged by
-/// the time that the one before had left, which can only make it older than it is.
+/// the time that the one before had left. If that was less, it passes for older than it is; if it was more, for as old
+/// as it was when it was sent to be stored, a moment ago. One that passes for too old is looked at again by `READ`.
 ///
 /// KEYS: values. ARGV: token, milliseconds of a lease.
 /// Returns for each key the milliseconds that its value lives, -1 for ever, or what becomes of the lease.
@@ -50,23 +52,31 @@ return replies
 
 /// One value, or else the lease, in one step: where a value that is there will not do, and where the library speaks to
 /// Redis. The value is read up to the length that is still of use, which tells in the same step what is missing, of
-/// another type or too large. Numbers come as texts, since Lua is slow in writing them.
+/// another type or too large. Numbers are passed as texts, since Lua is slow in writing them.
+///
+/// What was seen and will not do is refused only while it lives no longer than it was said to: else it was stored after
+/// that was asked, and judged by the time of the one before.
 ///
 /// KEYS: value. ARGV: token, milliseconds of a lease, the largest value, how the value begins that the caller has seen
-/// already and that will not do ('' for none).
+/// already and that will not do ('' for none), how long that was said to live.
 /// Returns the milliseconds that it lives, -1 for ever, or what becomes of the lease; the value, '' with a lease; and
 /// whether there was another type (1) or something too large (2), which are gone now, or neither (0).
 const READ: &str = r"
 local name, seen, unfit = KEYS[1], ARGV[4], 0
 local value = redis.pcall('GETRANGE', name, '0', ARGV[3])
+if type(value) ~= 'string' and not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
 if type(value) ~= 'string' or #value > tonumber(ARGV[3]) then
   -- Neither written by an instance nor fit to be read.
   unfit = type(value) == 'string' and 2 or 1
   redis.pcall('UNLINK', name)
   value = ''
 end
-if value == '' or (seen ~= '' and string.sub(value, 1, #seen) == seen) then return { lease(name), '', unfit } end
-return { redis.call('PTTL', name), value, 0 }
+if value == '' then return { lease(name), '', unfit } end
+local left = redis.call('PTTL', name)
+if seen ~= '' and string.sub(value, 1, #seen) == seen and left <= tonumber(ARGV[5]) then
+  return { lease(name), '', 0 }
+end
+return { left, value, 0 }
 ";
 
 /// Stores a value if the lease still lives and no purge came after the fetch began, frees the lease

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::ask::{Ask, Look, Said, Silence, Span};
+use super::ask::{Ask, Look, Said, Seen, Silence, Span};
 use super::breaker::{Breaker, Pass, Thresholds, Turned, Verdict};
 use super::lanes::Lanes;
 use super::names::{Place, push_hex};
@@ -179,7 +179,7 @@ impl Shared {
 
     /// Looks at one place, between these moments, and asks for its lease if nothing will do there. If the caller leaves meanwhile, the
     /// lease is freed as soon as Redis has given it.
-    pub(super) async fn look(self: &Arc<Self>, place: Place, seen: Option<Bytes>, span: Span) -> Result<Look, Silence> {
+    pub(super) async fn look(self: &Arc<Self>, place: Place, seen: Option<Seen>, span: Span) -> Result<Look, Silence> {
         let (mut ask, answer) = Ask::new(place, seen, span, self.pass()?);
         match self.line() {
             Some(line) => line.send(ask),
@@ -200,11 +200,13 @@ impl Shared {
     /// Looks by a connection of the library's.
     async fn look_through(self: Arc<Self>, mut ask: Ask) {
         let client = self.library();
+        let seen = ask.seen.clone().unwrap_or_default();
         let args: Vec<Value> = vec![
             hex(ask.token).into(),
             self.settings.lease.as_millis().to_string().into(),
             self.longest().to_string().into(),
-            ask.seen.clone().unwrap_or_default().into(),
+            seen.head.into(),
+            seen.left.to_string().into(),
             "read".into(),
         ];
         let keys = vec![ask.place.value(&self.settings.prefix)];

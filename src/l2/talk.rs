@@ -40,9 +40,9 @@ enum Next {
     Value(usize),
     /// How long the one value lives that is read.
     Left,
-    /// That value.
+    /// Its text.
     Text(i64),
-    /// Whether it was any.
+    /// What was wrong with it, if anything.
     Unfit(i64, Bytes),
 }
 
@@ -54,7 +54,7 @@ struct Partial {
     refused: Option<Vec<u8>>,
 }
 
-/// Writes the name of a value, by the way of `name`.
+/// Writes the name of a value, with `name` as room for it.
 fn push_name(out: &mut Vec<u8>, name: &mut String, shared: &Shared, place: Place) {
     name.clear();
     place.push_value(name, &shared.settings.prefix);
@@ -76,7 +76,7 @@ pub(super) struct Talk {
     /// The look-ups in `sent`, in their order.
     asked: VecDeque<Ask>,
     partial: Option<Partial>,
-    /// What the script said of each of them.
+    /// What the script said of each look-up of `partial`.
     times: [i64; AT_ONCE],
     /// A name that is being written.
     name: String,
@@ -126,7 +126,7 @@ impl Talk {
 
     /// Asks all of this in as few commands as may be.
     pub(super) fn ask(&mut self, asks: &mut Vec<Ask>) {
-        for ask in asks.iter().filter(|ask| ask.is_open()) {
+        for ask in &*asks {
             self.due = Some(self.due.map_or(ask.span.until, |due| due.min(ask.span.until)));
         }
         asks.extract_if(.., |ask| ask.seen.is_some()).for_each(|ask| self.read(ask));
@@ -168,14 +168,16 @@ impl Talk {
     fn read(&mut self, mut ask: Ask) {
         ask.token = self.shared.token();
         let out = &mut self.out;
-        resp::begin(out, 3 + 1 + 5);
+        resp::begin(out, 3 + 1 + 6);
         resp::push(out, b"EVALSHA");
         resp::push(out, self.shared.script.sha1().as_bytes());
         resp::push_number(out, 1);
         push_name(out, &mut self.name, &self.shared, ask.place);
         push_terms(out, &self.shared, ask.token);
         resp::push_number(out, self.shared.longest());
-        resp::push(out, ask.seen.as_deref().unwrap_or_default());
+        let seen = ask.seen.as_ref();
+        resp::push(out, seen.map_or(&[], |seen| &seen.head));
+        resp::push(out, seen.map_or(0, |seen| seen.left).to_string().as_bytes());
         resp::push(out, b"read");
         self.sent.push_back(Sent::Read);
         self.asked.push_back(ask);
@@ -253,15 +255,15 @@ impl Talk {
             Word::Bulk(value) => Ok(Bytes::copy_from_slice(value)),
             Word::Error(error) if error.starts_with(b"WRONGTYPE") => Err(Damage::Foreign),
             _ => {
+                tracing::debug!(said = ?word, "Redis");
                 let mut ask = self.asked.pop_front().ok_or(Malformed)?;
                 ask.give_up(&self.shared, Fault::Refused, self.now);
                 return Ok(());
             }
         };
-        if value.is_err()
-            && let Some(ask) = self.asked.front()
-        {
-            // Even if nobody waits any more: whoever asks next may be too late as well.
+        if let (Err(damage), Some(ask)) = (&value, self.asked.front().filter(|ask| !ask.is_open())) {
+            // Whoever waits looks again, and the script removes it. But if it came too late, so it would for the next.
+            self.shared.metrics.damaged(*damage as usize).inc();
             let name = ask.place.value(&self.shared.settings.prefix);
             resp::command(&mut self.out, &["UNLINK", &name]);
             self.sent.push_back(Sent::Else);

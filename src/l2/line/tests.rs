@@ -10,13 +10,15 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::l2::Settings;
-use crate::l2::ask::{Look, Silence, Span};
+use crate::l2::ask::{Look, Seen, Silence, Span};
 use crate::l2::connection::READ;
 use crate::l2::envelope::Packing;
 use crate::l2::names::Place;
 use crate::redis::{Connections, LogId};
 use crate::telemetry::metrics::Metrics;
 
+/// The largest value that the stage's instance reads.
+const LONGEST: usize = 2000 + (1 << 20);
 /// Long enough for everything that is to happen.
 const AGES: Duration = Duration::from_mins(1);
 
@@ -50,6 +52,13 @@ impl Stage {
     async fn look(&self, key: u128, patience: Duration) -> Result<Look, Silence> {
         let place = Place { log: 0, key, variant: None };
         self.shared.look(place, None, span(patience)).await
+    }
+
+    /// Looks at this place for another value than this one.
+    async fn look_again(&self, key: u128, head: &'static str, left: i64) -> Result<Look, Silence> {
+        let place = Place { log: 0, key, variant: None };
+        let seen = Seen { head: Bytes::from_static(head.as_bytes()), left };
+        self.shared.look(place, Some(seen), span(AGES)).await
     }
 
     /// The connection, on which the script is known.
@@ -116,7 +125,7 @@ impl Peer {
         let script = self.command().await;
         assert_eq!((&*script[0], script.last().map(String::as_str)), ("EVALSHA", Some("look")));
         for name in keys_in(&script) {
-            assert_eq!(self.command().await[..3], ["GETRANGE", name, "0"]);
+            assert_eq!(self.command().await[..], ["GETRANGE", name, "0", &LONGEST.to_string()]);
         }
         script
     }
@@ -251,60 +260,94 @@ async fn what_redis_refuses_fails_by_itself_and_the_next_answer_is_heard() {
 }
 
 #[tokio::test]
-async fn what_is_of_another_type_or_too_large_is_removed_and_spoils_none_of_the_others() {
+async fn what_is_of_another_type_or_too_large_spoils_none_of_the_others() {
     let stage = Stage::set(AGES).await;
-    let long = "x".repeat(stage.shared.longest() + 1);
+    let long = "x".repeat(LONGEST + 1);
     let redis = async {
         let mut peer = stage.hello().await;
-        let script = peer.looks().await;
-        let said = answer(&[("500", "list"), ("500", &long), VALUE, ("500", "")]);
+        peer.looks().await;
+        let said = answer(&[("500", "list"), ("500", &long), VALUE, ("500", ""), ("-2", "late")]);
         peer.says(&said.replace("$4\r\nlist\r\n", "-WRONGTYPE\r\n")).await;
-        for name in &keys_in(&script)[..2] {
-            assert_eq!(peer.command().await, ["UNLINK", name]);
-        }
-        peer.says(":1\r\n:1\r\n").await;
-        // It is read by the script from then on.
-        let read = peer.command().await;
-        assert_eq!(read[6..], [stage.shared.longest().to_string(), String::new(), "read".to_owned()]);
-        peer.says("*3\r\n:-2\r\n$0\r\n\r\n:0\r\n").await;
+        peer
     };
-    let place = Place { log: 0, key: 0, variant: None };
-    let asked = async {
-        let looks = join_all((0..4).map(|key| stage.look(key, AGES))).await;
-        (looks, stage.shared.look(place, Some(Bytes::new()), span(AGES)).await)
+    let (looks, _peer) = tokio::join!(join_all((0..5).map(|key| stage.look(key, AGES))), redis);
+    let [unfit @ .., Ok(Look::Value(..)), Ok(Look::Unfit), Ok(Look::Leased(_))] = &looks[..] else {
+        panic!("{:?}", &looks[2..])
     };
-    let ((looks, read), ()) = tokio::join!(asked, redis);
-    let found = matches!(looks[..], [Ok(Look::Unfit), Ok(Look::Unfit), Ok(Look::Value(..)), Ok(Look::Unfit)]);
-    assert!(found, "{:?} {:?}", &looks[..2], looks[3]);
-    assert!(matches!(read, Ok(Look::Leased(_))), "{read:?}");
+    assert!(matches!(unfit, [Ok(Look::Unfit), Ok(Look::Unfit)]));
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_removed_even_if_it_came_too_late_for_whoever_asked() {
+async fn what_is_too_large_is_removed_if_it_came_too_late_for_whoever_asked() {
     let stage = Stage::set(AGES).await;
-    let long = "x".repeat(stage.shared.longest() + 1);
+    let long = "x".repeat(LONGEST + 1);
+    let asked = async {
+        let warm = stage.look(0, AGES).await;
+        assert!(matches!(warm, Ok(Look::Taken)), "{warm:?}");
+        stage.look(1, Duration::from_millis(50)).await
+    };
     let redis = async {
         let mut peer = stage.hello().await;
+        peer.looks().await;
+        peer.answers(&[TAKEN]).await;
         let script = peer.looks().await;
         assert_eq!(peer.command().await.last().map(String::as_str), Some("release"));
         peer.answers(&[("500", &long)]).await;
         peer.says(":0\r\n").await;
         assert_eq!(peer.command().await, ["UNLINK", &keys_in(&script)[0]]);
     };
-    let (look, ()) = tokio::join!(stage.look(1, Duration::from_millis(20)), redis);
+    let (look, ()) = tokio::join!(asked, redis);
     assert!(matches!(look, Err(Silence::NoAnswer)), "{look:?}");
+}
+
+#[tokio::test]
+async fn second_looks_go_by_the_script_alone_and_each_gets_its_own_answer() {
+    let stage = Stage::set(AGES).await;
+    let asked = async {
+        tokio::join!(
+            stage.look(1, AGES),
+            stage.look_again(2, "head", 7),
+            stage.look(3, AGES),
+            stage.look_again(4, "", 0)
+        )
+    };
+    let redis = async {
+        let mut peer = stage.hello().await;
+        for (head, left) in [("head", "7"), ("", "0")] {
+            let read = peer.command().await;
+            assert_eq!((&*read[0], &*read[2]), ("EVALSHA", "1"));
+            assert_eq!(read[6..], [&*LONGEST.to_string(), head, left, "read"]);
+        }
+        assert_eq!(keys_in(&peer.looks().await).len(), 2);
+        // The script is not known to the first, and the second finds something foreign.
+        peer.says("-NOSCRIPT none\r\n*3\r\n:-3\r\n$0\r\n\r\n:1\r\n").await;
+        peer.answers(&[("100", "one"), ("300", "three")]).await;
+        assert_eq!(peer.command().await[..2], ["SCRIPT", "LOAD"]);
+        assert_eq!(peer.command().await[7], "head");
+        peer.says("$3\r\nsha\r\n*3\r\n:200\r\n$3\r\ntwo\r\n:0\r\n").await;
+    };
+    let (looks, ()) = tokio::join!(asked, redis);
+    let (Ok(Look::Value(one, _)), Ok(Look::Value(two, left)), Ok(Look::Value(three, _)), Ok(Look::Taken)) = looks
+    else {
+        panic!("{looks:?}")
+    };
+    assert_eq!((&*one, &*two, &*three, left.as_millis()), (&b"one"[..], &b"two"[..], &b"three"[..], 200));
 }
 
 #[tokio::test]
 async fn all_that_a_lost_connection_was_asked_fails_at_once_and_the_next_one_serves() {
     let stage = Stage::set(AGES).await;
-    for breakage in ["-ERR 1\r\n-ERR 2\r\n-ERR 3\r\n", "*5\r\n", "*2\r\n:1\r\n$0\r\n", "nonsense\r\n", ""] {
+    for breakage in ["*5\r\n", "*2\r\n:1\r\n$0\r\n\r\n", "*2\r\n:1\r\n:1\r\n:1\r\n", "nonsense\r\n", "gone"] {
         let redis = async {
             let mut peer = stage.hello().await;
             assert_eq!(keys_in(&peer.looks().await).len(), 2);
+            if breakage == "gone" {
+                return None;
+            }
             peer.says(breakage).await;
+            Some(peer)
         };
-        let (looks, ()) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
+        let (looks, _peer) = tokio::join!(join_all((0..2).map(|key| stage.look(key, AGES))), redis);
         assert!(looks.iter().all(|look| matches!(look, Err(Silence::NoAnswer))), "{breakage}: {looks:?}");
         let redis = async {
             let mut peer = stage.hello().await;

@@ -78,6 +78,31 @@ async fn a_cluster_of_three_nodes_serves_on_while_one_of_them_is_killed_and_come
 }
 
 #[tokio::test]
+async fn in_a_cluster_too_what_is_no_value_is_a_miss_and_makes_way() {
+    let (origin, cluster) = (Origin::start().await, Cluster::start().await);
+    origin.set("/a", lasting("v1"));
+    let one = instance_at(&origin, &cluster.url()).await;
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    let mut place = None;
+    for node in &cluster.nodes {
+        place = node.keys("*:v:-").await.pop().map(|key| (node, key)).or(place);
+    }
+    let (node, key) = place.expect("one of them has it");
+    for (foreign, kind) in [("LPUSH K a", "foreign"), ("SETRANGE K 20000000 x", "too-large")] {
+        node.ask(&format!("DEL {key}")).await;
+        node.ask(&foreign.replace('K', &key)).await;
+        let fresh = instance_at(&origin, &cluster.url()).await;
+        let before = origin.hits("/a");
+        assert_eq!((body(&fresh).await, origin.hits("/a")), ("v1".into(), before + 1), "{kind}");
+        assert_eq!(fresh.metric(&format!("l2_damaged_total{{kind=\"{kind}\"}}")).await, 1);
+        stored(&fresh, 1).await;
+        let next = instance_at(&origin, &cluster.url()).await;
+        assert_eq!((body(&next).await, origin.hits("/a")), ("v1".into(), before + 1), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn sentinels_fail_over_to_a_replica_and_the_fleet_follows() {
     let (origin, mut sentinels) = (Origin::start().await, Sentinels::start().await);
     let (one, two) = (instance_at(&origin, &sentinels.url()).await, instance_at(&origin, &sentinels.url()).await);

@@ -69,6 +69,7 @@ async fn g1_a_full_redis_goes_on_answering_with_what_it_has() {
     }
     stored(&one, 10).await;
     redis.session(&FULL).await;
+    assert!(redis.ask("SET a b").await.contains("OOM"));
     for path in &paths {
         let answer = two.client().get(path).header("host", "h").send().await;
         assert_eq!((answer.text(), answer.cache_status().hit), ("v", true), "{path}");
