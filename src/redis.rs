@@ -203,8 +203,8 @@ impl LogId {
     }
 }
 
-/// Runs a script by a connection of the library's. Its future takes 7 KiB: not in a box, every future around it would be
-/// as large, and so would the stack frame of whoever makes one of those.
+/// Runs a script by a connection of the library's. Its future takes several KiB: not in a box, every future around it
+/// would be as large, and so would the stack frame of whoever makes one of those.
 #[inline(never)]
 pub fn run<'a, T, K, V>(script: &'a Script, client: &'a Client, keys: K, args: V) -> BoxFuture<'a, Result<T, Error>>
 where

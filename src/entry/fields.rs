@@ -15,8 +15,8 @@ const MOST: usize = 24_576;
 /// Fields of a response in one allocation of exactly their size: the lines of an HTTP/1.1 head, `name: value` and CRLF,
 /// with names in lower case. A map would take several times the memory, and each hit would write the same lines anew.
 ///
-/// Only [`from_map`](Self::from_map), [`checked`](Self::checked), [`Lines`] and selections of what they made give lines their form, so
-/// names and values are valid, and the only CR and LF are those that end a line.
+/// Only [`from_map`](Self::from_map), [`checked`](Self::checked), [`Lines`] and selections of what they made give lines
+/// their form, so names and values are valid, and the only CR and LF are those that end a line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     lines: Box<[u8]>,

@@ -27,10 +27,8 @@ pub(super) enum Silence {
 pub(super) enum Look {
     /// A value, and how long it lives.
     Value(Bytes, Duration),
-    /// A value that nobody of us wrote: it never expires.
-    Immortal(Bytes),
-    /// Something that is no value, or nothing any more.
-    Unfit,
+    /// Nothing of ours: it never expires, is no value at all, or has gone since.
+    Useless(Seen),
     Disbanded,
     /// Nobody has it: the lease is this look's. If who asked has left meanwhile, it frees itself.
     Leased(Lease),
@@ -47,10 +45,9 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// A value that was said to live so long, or for ever.
-    pub(super) fn value(value: &Bytes, left: Option<Duration>) -> Self {
-        let left = left.map_or(-1, |left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
-        Self { head: envelope::head(value), left }
+    /// A value that was said to live so long.
+    pub(super) fn value(value: &Bytes, left: Duration) -> Self {
+        Self { head: envelope::head(value), left: i64::try_from(left.as_millis()).unwrap_or(i64::MAX) }
     }
 }
 
@@ -135,14 +132,14 @@ fn judge(shared: &Arc<Shared>, said: Said, place: Place, token: u64) -> Look {
         (-2, _) => Look::Leased(shared.lease(place, token)),
         (-3, _) => Look::Taken,
         (..-1, _) => Look::Disbanded,
-        (_, Err(_)) => Look::Unfit,
-        // Or it has gone since the script ran.
-        (_, Ok(value)) if value.is_empty() => Look::Unfit,
+        (_, Err(_)) => Look::Useless(Seen::default()),
         (_, Ok(value)) => match u64::try_from(left) {
+            // It has gone since the script ran.
+            _ if value.is_empty() => Look::Useless(Seen::default()),
             Ok(left) => Look::Value(value, Duration::from_millis(left)),
             Err(_) => {
                 damaged(Damage::Immortal);
-                Look::Immortal(value)
+                Look::Useless(Seen { head: envelope::head(&value), left })
             }
         },
     }

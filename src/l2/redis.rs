@@ -112,11 +112,10 @@ impl Shared {
                             return self.found(result, Found::Stored(entry));
                         }
                         // Stale, purged, or damaged: somebody must fetch.
-                        useless => (seen, stale) = (Some(Seen::value(&value, Some(left))), useless),
+                        useless => (seen, stale) = (Some(Seen::value(&value, left)), useless),
                     }
                 }
-                Look::Immortal(value) => (seen, stale) = (Some(Seen::value(&value, None)), None),
-                Look::Unfit => (seen, stale) = (Some(Seen::default()), None),
+                Look::Useless(useless) => (seen, stale) = (Some(useless), None),
                 Look::Leased(lease) => return self.found(LookUp::Miss, Found::Lead(lease, stale)),
                 Look::Disbanded => return self.found(LookUp::Disbanded, Found::Unavailable(stale)),
                 // That fetch may end at this moment, and only who waits already hears of it: so the first time is

@@ -6,8 +6,9 @@ use crate::support::origin::{Origin, RawScript};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::soon;
+use crate::support::wire::Wire;
 
-use super::{ask_all, body, instance, instances, lasting, section, stored};
+use super::{ask_all, body, instance, instance_at, instances, lasting, section, stored};
 
 #[tokio::test]
 async fn what_one_instance_has_fetched_the_others_read_from_redis() {
@@ -113,6 +114,38 @@ async fn parts_stay_where_they_are_and_the_whole_made_of_them_is_shared() {
     stored(&fleet[0], 1).await;
     assert_eq!(body(&fleet[1]).await, "hello");
     assert_eq!(origin.hits("/a"), 3);
+}
+
+#[tokio::test]
+async fn d11_what_is_stored_between_the_script_and_the_read_behind_it_spares_the_fetch() {
+    let (origin, redis) = (Origin::start().await, Redis::start().await);
+    let wire = Wire::to(redis.port()).await;
+    origin.set("/a", lasting("v1"));
+    let (one, two) = (instance(&origin, &redis).await, instance_at(&origin, &wire.redis_url()).await);
+    assert_eq!(body(&one).await, "v1");
+    stored(&one, 1).await;
+    // It stays in Redis, where it has less time left than the next will have.
+    origin.set("/a", lasting("v2"));
+    one.purge(r#"{"tag": "t", "wait": "5s"}"#).await;
+    let key = redis.keys("*:v:-").await.remove(0);
+    redis.ask(&format!("PEXPIRE {key} 60000")).await;
+    let looks = async || {
+        let stats = redis.ask("INFO commandstats").await;
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_pttl:calls=")).unwrap_or("0,");
+        calls.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = looks().await;
+    // The command, and not the text of the script.
+    wire.hold(Some("GETRANGE\r\n"));
+    let asked = async { body(&two).await };
+    let meanwhile = async {
+        soon("the script to run", async { while looks().await == before {} }).await;
+        assert_eq!(body(&one).await, "v2");
+        stored(&one, 2).await;
+        wire.hold(None);
+    };
+    assert_eq!(tokio::join!(asked, meanwhile).0, "v2");
+    assert_eq!((origin.hits("/a"), two.metric("l2_faults_total").await), (2, 0));
 }
 
 #[tokio::test]

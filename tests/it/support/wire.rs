@@ -25,6 +25,8 @@ struct State {
     /// How often all connections were cut, and made silent for good.
     cuts: u64,
     silenced: u64,
+    /// What is not let through, nor anything behind it on its connection.
+    held: Option<&'static str>,
 }
 
 /// A TCP proxy in front of one port of this host.
@@ -56,6 +58,11 @@ impl Wire {
     /// From now on bytes take so long, each way.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// Lets nothing through from this text on, wherever it stands, until it is told `None`.
+    pub(crate) fn hold(&self, text: Option<&'static str>) {
+        self.state.send_modify(|state| state.held = text);
     }
 
     /// Ends all connections with a reset.
@@ -117,6 +124,7 @@ async fn carry(client: TcpStream, mut state: watch::Receiver<State>) {
 
 /// Carries bytes until either end is gone. What was read while the wire was silent is lost.
 async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, born: State, state: watch::Receiver<State>) {
+    let mut released = state.clone();
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let read = async {
         let mut buffer = vec![0; 64 * 1024];
@@ -140,8 +148,17 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, born: State, s
             if now.silent || now.silenced != born.silenced {
                 continue;
             }
-            if chunk.is_empty() || to.write_all(&chunk).await.is_err() {
+            let found =
+                now.held.and_then(|text| chunk.windows(text.len()).position(|window| window == text.as_bytes()));
+            let (first, rest) = chunk.split_at(found.unwrap_or(chunk.len()));
+            if chunk.is_empty() || to.write_all(first).await.is_err() {
                 return;
+            }
+            if !rest.is_empty() {
+                let _ = released.wait_for(|now| now.held.is_none()).await;
+                if to.write_all(rest).await.is_err() {
+                    return;
+                }
             }
         }
     };
