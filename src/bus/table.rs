@@ -249,14 +249,15 @@ impl Table {
         self.version.load(Ordering::Acquire)
     }
 
-    /// What the records say about an entry whose fetch started when `born` was applied.
-    pub fn check(&self, born: Seq, subject: &Subject<'_>) -> Validity {
+    /// What the records say about an entry whose fetch started when `born` was applied. Only if there are any since then,
+    /// it is made out what they are matched against.
+    pub fn check<'a>(&self, born: Seq, subject: impl FnOnce() -> Subject<'a>) -> Validity {
         let state = self.state.read();
         if state.newest <= born {
             return Validity::Valid;
         }
         let mut since: Option<Moment> = None;
-        for marks in state.matching(subject) {
+        for marks in state.matching(&subject()) {
             if marks.hard > born {
                 return Validity::Purged;
             }

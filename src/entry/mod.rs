@@ -281,7 +281,7 @@ impl Entry {
         if self.is_checked(table) {
             return true;
         }
-        match table.check(self.born, &self.subject(url())) {
+        match table.check(self.born, || self.subject(url())) {
             Validity::Purged => return false,
             Validity::SoftPurged { since } => {
                 self.later().soft_since.fetch_min(since.as_micros(), Ordering::AcqRel);
