@@ -82,6 +82,9 @@ pub(super) struct Talk {
     name: String,
     /// Where the names stand in `out` of what is asked together.
     names: Vec<Range<usize>>,
+    /// What the command that reads a value says before its name, and behind it.
+    before_name: Vec<u8>,
+    after_name: Vec<u8>,
     /// When Redis last said something.
     now: Instant,
     due: Option<Instant>,
@@ -90,6 +93,11 @@ pub(super) struct Talk {
 impl Talk {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (out, sent, asked) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        let (mut before_name, mut after_name) = (Vec::new(), Vec::new());
+        resp::begin(&mut before_name, 4);
+        resp::push(&mut before_name, b"GETRANGE");
+        resp::push(&mut after_name, b"0");
+        resp::push_number(&mut after_name, shared.longest());
         Self {
             shared,
             out,
@@ -99,6 +107,8 @@ impl Talk {
             times: [0; AT_ONCE],
             name: String::new(),
             names: Vec::new(),
+            before_name,
+            after_name,
             now: Instant::now(),
             due: None,
         }
@@ -138,7 +148,7 @@ impl Talk {
 
     /// Asks for values of which any will do.
     fn look(&mut self, asks: Drain<'_, Ask>) {
-        let (token, longest, count) = (self.shared.token(), self.shared.longest(), asks.len());
+        let (token, count) = (self.shared.token(), asks.len());
         let out = &mut self.out;
         resp::begin(out, 3 + count + 3);
         resp::push(out, b"EVALSHA");
@@ -155,11 +165,9 @@ impl Talk {
         push_terms(out, &self.shared, token);
         resp::push(out, b"look");
         for name in self.names.drain(..) {
-            resp::begin(out, 4);
-            resp::push(out, b"GETRANGE");
+            out.extend_from_slice(&self.before_name);
             out.extend_from_within(name);
-            resp::push(out, b"0");
-            resp::push_number(out, longest);
+            out.extend_from_slice(&self.after_name);
         }
         self.sent.push_back(Sent::Looks(count));
     }

@@ -64,7 +64,8 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 
 /// Whether `text` is a token without capital letters, which names have where they are stored.
 pub(crate) fn is_lower_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|&b| LOWER_TOKEN[usize::from(b)])
+    // Hardly any is not, so none is looked for: without a branch for each byte it is sooner done.
+    !text.is_empty() && text.iter().fold(true, |is, &b| is & LOWER_TOKEN[usize::from(b)])
 }
 
 /// The line that starts at `from`, without its CR LF, and where the next one starts. `None` if its
