@@ -8,8 +8,8 @@ use prometheus::IntGauge;
 use crate::bus::{Seq, Subject};
 use crate::coalesce::{Follower, Joined, Outcome as Seen};
 use crate::config::CachePolicy;
-use crate::entry::Entry;
 use crate::key::Key;
+use crate::l1::Slot;
 use crate::policy::fields::ByName;
 use crate::policy::request::Demand;
 use crate::policy::reuse::Reuse;
@@ -19,9 +19,9 @@ use crate::reason::Reason;
 
 use super::Proxy;
 use super::answer::Answer;
-use super::cache_status::Forwarded;
 use super::fetch::Cause;
 use super::flight::{Failure, FlightKey, Head};
+use super::hit::Known;
 use super::lead::Role;
 use super::parts::Scope;
 use super::site::Route;
@@ -32,9 +32,8 @@ pub(super) struct Miss {
     pub(super) key: Key,
     pub(super) policy: Arc<CachePolicy>,
     pub(super) demand: Demand,
-    /// Stale, but to be confirmed, or to stand in if the origin fails.
-    pub(super) stored: Option<Arc<Entry>>,
-    pub(super) why: Forwarded,
+    /// What was stored when it was looked up.
+    pub(super) known: Known,
     /// Whom a fetch would be for.
     pub(super) cause: Cause,
     /// How much of the representation it would be for.
@@ -76,10 +75,11 @@ impl Proxy {
     /// Follows or leads until there is an answer. What is rare is boxed, so that the common miss carries no large
     /// future about.
     pub(super) async fn fill(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, miss: Miss) -> Answer {
-        let mut told = None;
+        let mut told = miss.known.slot.as_ref().and_then(|slot| variant(slot, &visit.parts.headers));
         let rounds = if miss.policy.coalesce { ROUNDS } else { 0 };
-        for _ in 0..rounds {
-            let variant = told.take().or_else(|| self.known_variant(&miss.key, &visit.parts.headers));
+        for round in 0..rounds {
+            let known = || if round > 0 { self.known_variant(&miss.key, &visit.parts.headers) } else { None };
+            let variant = told.take().or_else(known);
             let flight = FlightKey { key: miss.key.clone(), variant, asked: miss.scope.asked.clone(), alone: None };
             // Read before the join: a fetch that began before a purge which this request came after
             // is not for this request.
@@ -164,9 +164,7 @@ impl Proxy {
 
     /// The variant that this request asks for, judged by what the URL's stored responses vary on.
     pub(super) fn known_variant(&self, key: &Key, request: &HeaderMap) -> Option<Selecting> {
-        let slot = self.l1.find_again(key.as_bytes())?;
-        let names = slot.all().next()?.selecting().names();
-        (!names.is_empty()).then(|| Selecting::new(names, request))
+        variant(&self.l1.find_again(key.as_bytes())?, request)
     }
 
     /// What the stored responses of a URL vary on.
@@ -181,4 +179,10 @@ impl Proxy {
         let subject = Subject { url: key.url(), route: &route.name, tags, any_query };
         self.log.table().matched_between(born, arrived, &subject)
     }
+}
+
+/// The variant that a request asks for, judged by what is stored under its key.
+fn variant(slot: &Slot, request: &HeaderMap) -> Option<Selecting> {
+    let names = slot.all().next()?.selecting().names();
+    (!names.is_empty()).then(|| Selecting::new(names, request))
 }

@@ -85,7 +85,7 @@ impl Failure {
     /// What may stand in for the response to a request: what was stored for it here, or in the fleet.
     pub(super) fn stored_for<'a>(&'a self, miss: &'a Miss, request: &HeaderMap) -> Option<&'a Arc<Entry>> {
         let fleet = self.stored.as_ref().filter(|entry| entry.selecting().matches(request));
-        miss.stored.as_ref().or(fleet)
+        miss.known.stored.as_ref().or(fleet)
     }
 
     /// Whether the origin did answer, with an error, and what is stored in its place is for other

@@ -77,7 +77,8 @@ impl Proxy {
             return;
         }
         if let Some(entry) = self.freshened(visit, policy, stored, began, &shown) {
-            let _ = self.keep(&key, &Arc::new(entry));
+            let now = entry.received();
+            let _ = self.keep(&key, &Arc::new(entry), now);
         }
     }
 

@@ -39,8 +39,24 @@ pub(super) enum LookUp {
     HitForMiss,
     /// The same, because it is too large to be stored as a whole.
     TooLarge,
-    /// Ask the origin. What is stored can be validated, and may stand in if the origin fails.
-    Forward(Option<Arc<Entry>>, Forwarded),
+    /// Ask the origin.
+    Forward(Known),
+}
+
+/// What L1 knows of a key, where it cannot answer.
+pub(super) struct Known {
+    /// All that stands under the key.
+    pub(super) slot: Option<Slot>,
+    /// What of it can be validated, and may stand in if the origin fails.
+    pub(super) stored: Option<Arc<Entry>>,
+    /// Why the origin is asked.
+    pub(super) why: Forwarded,
+}
+
+impl Known {
+    pub(super) const fn nothing(why: Forwarded) -> Self {
+        Self { slot: None, stored: None, why }
+    }
 }
 
 /// Beyond this multiple of the fetch time the chance of an early refresh is below one in a million.
@@ -48,7 +64,9 @@ const EARLY_REFRESH_HORIZON: f64 = 14.0;
 
 impl Proxy {
     pub(super) fn look_up(&self, visit: &Visit, key: &KeyBuffer, demand: &Demand) -> LookUp {
-        let Some(slot) = self.l1.find(key) else { return LookUp::Forward(None, Forwarded::UriMiss) };
+        let Some(slot) = self.l1.find(key) else {
+            return LookUp::Forward(Known::nothing(Forwarded::UriMiss));
+        };
         let now = visit.started;
         let table = self.log.table();
         let url = || super::key::url_of(key);
@@ -72,20 +90,20 @@ impl Proxy {
     /// What to do where nothing stored can be used as it is.
     fn forward(&self, slot: &Slot, judged: Option<(&Arc<Entry>, Reuse)>, visit: &Visit, url: &str) -> LookUp {
         let (now, request, table) = (visit.started, &visit.parts.headers, self.log.table());
-        match judged {
-            Some((entry, Reuse::StaleIfError)) if !entry.refresh_due(now) => LookUp::OriginDown(Arc::clone(entry)),
-            _ if slot.is_too_large(now) => LookUp::TooLarge,
-            _ if slot.is_uncacheable(now) => LookUp::HitForMiss,
-            Some((entry, _)) => {
-                let fresh = !entry.fresh_left(now).is_zero();
-                let why = if fresh { Forwarded::Request } else { Forwarded::Stale };
-                LookUp::Forward(Some(Arc::clone(entry)), why)
+        let (stored, why) = match judged {
+            Some((entry, Reuse::StaleIfError)) if !entry.refresh_due(now) => {
+                return LookUp::OriginDown(Arc::clone(entry));
             }
+            _ if slot.is_too_large(now) => return LookUp::TooLarge,
+            _ if slot.is_uncacheable(now) => return LookUp::HitForMiss,
+            Some((entry, _)) if entry.fresh_left(now).is_zero() => (Some(Arc::clone(entry)), Forwarded::Stale),
+            Some((entry, _)) => (Some(Arc::clone(entry)), Forwarded::Request),
             None if slot.select_parts(request).is_none() && slot.all().any(|entry| entry.is_valid(|| url, table)) => {
-                LookUp::Forward(None, Forwarded::VaryMiss)
+                (None, Forwarded::VaryMiss)
             }
-            None => LookUp::Forward(None, Forwarded::UriMiss),
-        }
+            None => (None, Forwarded::UriMiss),
+        };
+        LookUp::Forward(Known { slot: Some(slot.clone()), stored, why })
     }
 
     /// Whether an invalidation that this instance has not heard of may be older than `max_unsynced`,

@@ -86,7 +86,7 @@ impl Inquiry<'_> {
     /// Stores what the fleet has, and shares it with those who wait: it is as good as a fetch.
     pub(super) fn share(&self, route: &Arc<Route>, leader: Leader, entry: &Arc<Entry>, now: Moment) {
         // It answers those who wait, even if it may not stay.
-        if self.proxy.keep(self.key, entry).is_ok() {
+        if self.proxy.keep(self.key, entry, now).is_ok() {
             self.proxy.learn(self.policy, self.key, entry);
         }
         if let Some(old) = self.stored {

@@ -25,6 +25,7 @@ use super::fetch::{Cause, Direct, Fetch, Missing};
 use super::fill::Miss;
 use super::flight::{Failure, FailureKind, FlightKey, Head, Leader};
 use super::forward::OriginHead;
+use super::hit::Known;
 use super::inquiry::Inquiry;
 use super::interim::Audience;
 use super::parts::{Asked, Scope};
@@ -56,7 +57,7 @@ impl Proxy {
     ) -> Answer {
         // It may have been purged since it was looked up. The fetch counts as newer than that purge, so what
         // it confirmed would be taken for newer as well.
-        let stored = miss.stored.as_ref().filter(|stored| stored.is_valid(|| miss.key.url(), self.log.table()));
+        let stored = miss.known.stored.as_ref().filter(|stored| stored.is_valid(|| miss.key.url(), self.log.table()));
         let inquiry = Inquiry {
             proxy: self,
             policy: &miss.policy,
@@ -136,7 +137,8 @@ impl Proxy {
         route.metrics.passed[reason as usize].inc();
         let (demand, cause) = (Demand::default(), Cause::Alone);
         let scope = Scope { asked: Asked::of(&visit.parts), parts: None };
-        let miss = Miss { key: key.clone(), policy, demand, stored: None, why: Forwarded::Bypass, cause, scope };
+        let known = Known::nothing(Forwarded::Bypass);
+        let miss = Miss { key: key.clone(), policy, demand, known, cause, scope };
         self.lead_unjoined(visit, &route, &miss).await
     }
 
@@ -152,12 +154,14 @@ impl Proxy {
         demand: Demand,
     ) -> BoxFuture<'a, Answer> {
         async move {
-            let scope = self.scope(visit, &policy, &key, None, true);
+            let slot = self.l1.find_again(key.as_bytes());
+            let known = Known { slot, ..Known::nothing(Forwarded::UriMiss) };
+            let scope = self.scope(visit, &policy, &key, &known, true);
             if scope.asked.is_none() {
                 return self.fetch_alone(visit, route, policy, &key, Reason::HitForMiss).await;
             }
-            let (why, cause) = (Forwarded::UriMiss, Cause::Client(demand.clone()));
-            self.fill(visit, route, Miss { key, policy, demand, stored: None, why, cause, scope }).await
+            let cause = Cause::Client(demand.clone());
+            self.fill(visit, route, Miss { key, policy, demand, known, cause, scope }).await
         }
         .boxed()
     }
@@ -177,7 +181,7 @@ impl Proxy {
             return self.pass(visit, Arc::clone(route), reason).await;
         }
         let status =
-            CacheStatus::new(Outcome::Uncacheable).forwarded(miss.why, Some(response.status())).because(reason);
+            CacheStatus::new(Outcome::Uncacheable).forwarded(miss.known.why, Some(response.status())).because(reason);
         let response = respond::direct(visit, route, response.into(), Conditions::LeftOut, status);
         Answer::new(response, Outcome::Uncacheable, Some(Arc::clone(route))).because(reason)
     }
@@ -203,7 +207,7 @@ impl Proxy {
         };
         let answered = if head.confirmed { StatusCode::NOT_MODIFIED } else { head.status };
         let left = head.ttl.map(|ttl| ttl.saturating_sub(self.clock.now().since(head.received)));
-        let mut status = CacheStatus::new(outcome).forwarded(miss.why, Some(answered)).fresh_for(left);
+        let mut status = CacheStatus::new(outcome).forwarded(miss.known.why, Some(answered)).fresh_for(left);
         if let Some(reason) = head.not_stored {
             status = status.because(reason);
         }
@@ -243,18 +247,18 @@ impl Proxy {
         });
         let (outcome, response) = match usable {
             Some(entry) => {
-                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
+                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.known.why, answered).faulted(fault);
                 let form = coding::stored(&visit.parts, route, entry);
                 let shown = respond::stored(visit, entry, &form, entry.age(now), status);
                 (Outcome::StaleIfError, shown)
             }
             None if let Some(hit) = self.part_to_stand_in(visit, miss) => {
-                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.why, answered).faulted(fault);
+                let status = CacheStatus::new(Outcome::StaleIfError).forwarded(miss.known.why, answered).faulted(fault);
                 (Outcome::StaleIfError, self.part_stands_in(visit, route, hit, status))
             }
             None => {
                 let fault = fault.unwrap_or(OriginFault::Abandoned);
-                let status = CacheStatus::new(Outcome::Failed).forwarded(miss.why, answered).faulted(Some(fault));
+                let status = CacheStatus::new(Outcome::Failed).forwarded(miss.known.why, answered).faulted(Some(fault));
                 (Outcome::Failed, respond::failed(fault, status))
             }
         };

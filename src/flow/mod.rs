@@ -196,10 +196,10 @@ impl Proxy {
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
             }
             LookUp::TooLarge => Box::pin(self.fill_too_large(visit, route, policy, Key::new(&key), demand)).await,
-            LookUp::Forward(stored, why) => {
+            LookUp::Forward(known) => {
                 let (key, cause) = (Key::new(&key), Cause::Client(demand.clone()));
-                let scope = self.scope(visit, &policy, &key, stored.as_ref(), false);
-                let miss = fill::Miss { key, policy, demand, stored, why, cause, scope };
+                let scope = self.scope(visit, &policy, &key, &known, false);
+                let miss = fill::Miss { key, policy, demand, known, cause, scope };
                 Box::pin(self.fill(visit, route, miss)).await
             }
         }

@@ -10,7 +10,7 @@ use http::request::Parts as Request;
 
 use crate::clock::Moment;
 use crate::config::{CachePolicy, RangeFetch};
-use crate::entry::{Entry, Parts};
+use crate::entry::Parts;
 use crate::key::Key;
 use crate::l1::Slot;
 use crate::policy::ranges::{ContentRange, RangeSpec};
@@ -25,6 +25,7 @@ use super::body::Body;
 use super::cache_status::CacheStatus;
 use super::coding;
 use super::fill::Miss;
+use super::hit::Known;
 use super::respond::{self, Slice};
 use super::site::Route;
 use super::visit::Visit;
@@ -129,14 +130,14 @@ impl Proxy {
         visit: &Visit,
         policy: &CachePolicy,
         key: &Key,
-        stored: Option<&Arc<Entry>>,
+        known: &Known,
         too_large: bool,
     ) -> Scope {
         // What is stored as a whole is confirmed as a whole.
-        if stored.is_some() {
+        if known.stored.is_some() {
             return Scope::default();
         }
-        let parts = self.stored_parts(key, &visit.parts.headers);
+        let parts = known.slot.as_ref().and_then(|slot| self.stored_parts(slot, key, &visit.parts.headers));
         let complete = parts.as_ref().and_then(|parts| parts.complete());
         let alone = too_large
             || policy.ranges == RangeFetch::AsAsked
@@ -144,8 +145,7 @@ impl Proxy {
         Scope { asked: if alone { Asked::of(&visit.parts) } else { None }, parts }
     }
 
-    fn stored_parts(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Parts>> {
-        let slot = self.l1.find_again(key.as_bytes())?;
+    fn stored_parts(&self, slot: &Slot, key: &Key, request: &HeaderMap) -> Option<Arc<Parts>> {
         let parts = slot.select_parts(request)?;
         parts.entry().is_valid(|| key.url(), self.log.table()).then(|| Arc::clone(parts))
     }

@@ -137,7 +137,7 @@ impl Fill {
         let content = Content { status: self.status, fields: self.fields, body: bytes };
         let name = Arc::clone(&route.name);
         let entry = Entry::new(self.storable, content, self.selecting, self.tags, name, provenance);
-        let _ = proxy.keep(&key, &Arc::new(entry));
+        let _ = proxy.keep(&key, &Arc::new(entry), proxy.clock.now());
     }
 }
 

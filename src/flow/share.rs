@@ -8,6 +8,7 @@ use http::header::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
+use crate::clock::Moment;
 use crate::coalesce::{BodyLimits, Pushed};
 use crate::entry::{self, Content, Entry, Fields, Provenance};
 use crate::key::Key;
@@ -149,7 +150,7 @@ impl Fetch {
 
     /// Puts what was fetched into L1, and notes which other queries it is good for.
     pub(super) fn keep(&self, entry: Arc<Entry>) -> Result<Arc<Entry>, Reason> {
-        self.proxy.keep(&self.key, &entry)?;
+        self.proxy.keep(&self.key, &entry, self.proxy.clock.now())?;
         self.proxy.learn(&self.policy, &self.key, &entry);
         Ok(entry)
     }
@@ -212,18 +213,18 @@ impl Fetch {
 
 impl Proxy {
     /// Puts an entry into L1, unless it was invalidated while the origin was asked.
-    pub(super) fn keep(&self, key: &Key, entry: &Arc<Entry>) -> Result<(), Reason> {
+    pub(super) fn keep(&self, key: &Key, entry: &Arc<Entry>, now: Moment) -> Result<(), Reason> {
         // What was purged meanwhile must not take the place of what a later fetch has stored.
         if !entry.is_valid(|| key.url(), self.log.table()) {
             return Err(Reason::Invalidated);
         }
-        if self.l1.store(key, entry, self.clock.now()) == Stored::TooManyVariants {
+        if self.l1.store(key, entry, now) == Stored::TooManyVariants {
             return Err(Reason::TooManyVariants);
         }
         // An invalidation may have been applied between the check and the insert. Every reader
         // checks `born` as well; this only frees the memory and tells the operator.
         if !entry.is_valid(|| key.url(), self.log.table()) {
-            self.l1.retain(key, self.clock.now(), |kept| !std::ptr::eq(kept, &raw const **entry));
+            self.l1.retain(key, now, |kept| !std::ptr::eq(kept, &raw const **entry));
             return Err(Reason::Invalidated);
         }
         Ok(())
