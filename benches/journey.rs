@@ -105,7 +105,7 @@ async fn connect(handled: Arc<AtomicU64>) -> SendRequest<Empty<Bytes>> {
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, handled) = (service.clone(), Arc::clone(&handled));
         async move {
-            let client = listener::Client { address: PEER, interim: None, upgrade: None };
+            let client = listener::Client { address: PEER, arrived: Instant::now(), interim: None, upgrade: None };
             let head = Box::new(request.into_parts().0);
             let start = Instant::now();
             let response = service.handle(head, RequestBody::empty(), client).await;

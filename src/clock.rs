@@ -18,6 +18,11 @@ impl Moment {
         Self(micros)
     }
 
+    /// The moment `span` after the clock was made.
+    fn of(span: Duration) -> Self {
+        Self(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Microseconds since the clock was made.
     pub const fn as_micros(self) -> u64 {
         self.0
@@ -71,8 +76,16 @@ impl Clock {
     /// Now, on the monotonic clock.
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System { start } => Moment(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            Source::System { start } => Moment::of(start.elapsed()),
             Source::Manual(manual) => Moment(manual.monotonic_micros.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The moment of `now`, which has just been read of the clock that timers run by.
+    pub fn at(&self, now: tokio::time::Instant) -> Moment {
+        match &self.0 {
+            Source::System { start } => Moment::of(now.into_std().saturating_duration_since(*start)),
+            Source::Manual(_) => self.now(),
         }
     }
 

@@ -39,8 +39,10 @@ pub enum BodyFault {
 enum Source {
     /// No body.
     Empty,
-    /// One stored or generated piece.
+    /// One piece.
     Full(Bytes),
+    /// That of the entry whose lines are written, without a share in it: most are so short that they are copied.
+    Stored,
     /// Several pieces, for multiple ranges.
     Pieces(VecDeque<Bytes>),
     /// A fetch that several clients read while it streams.
@@ -116,17 +118,25 @@ impl Body {
 
     /// Counts the bytes of the body: at once where they are in memory, else as they go out.
     pub(super) fn count(&mut self, sent: &IntCounter) {
-        match &self.source {
-            Source::Empty => {}
-            Source::Full(bytes) => sent.inc_by(bytes.len() as u64),
-            Source::Pieces(_) | Source::Shared(_) | Source::Origin(_) => self.sent = Some(sent.clone()),
+        match self.one_piece() {
+            Some(bytes) => sent.inc_by(bytes.len() as u64),
+            None => self.sent = Some(sent.clone()),
         }
     }
 
     /// The whole body of a stored response, behind its fields.
-    pub(super) fn stored(entry: &Arc<Entry>) -> Self {
-        let body = Self::full(entry.content().body.clone());
-        Self { lines: Lines::Stored(Arc::clone(entry)), ..body }
+    pub(super) fn stored(entry: Arc<Entry>) -> Self {
+        Self { lines: Lines::Stored(entry), ..Self::from_source(Source::Stored) }
+    }
+
+    /// What is left of it, if that is in memory and in one piece.
+    fn one_piece(&self) -> Option<&[u8]> {
+        match (&self.source, &self.lines) {
+            (Source::Empty, _) => Some(&[]),
+            (Source::Full(bytes), _) => Some(bytes),
+            (Source::Stored, Lines::Stored(entry)) => Some(&entry.content().body),
+            _ => None,
+        }
     }
 
     /// The body of a response that has these fields, besides its own.
@@ -174,6 +184,17 @@ impl Payload for Body {
             signature.write(head);
         }
     }
+
+    fn append(&mut self, most: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let bytes = self.one_piece().filter(|bytes| bytes.len() <= most)?;
+        out.extend_from_slice(bytes);
+        let length = bytes.len();
+        self.source = Source::Empty;
+        if let Some(record) = &mut self.record {
+            record.add_bytes(length);
+        }
+        Some(length)
+    }
 }
 
 impl HttpBody for Body {
@@ -181,6 +202,9 @@ impl HttpBody for Body {
     type Error = BodyFault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let (Source::Stored, Lines::Stored(entry)) = (&self.source, &self.lines) {
+            self.source = Source::Full(entry.content().body.clone());
+        }
         let frame = ready!(self.source.poll_frame(cx));
         let bytes = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         if let Some(sent) = &self.sent {
@@ -194,8 +218,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
-            Source::Full(bytes) => bytes.is_empty(),
+            Source::Empty | Source::Full(_) | Source::Stored => self.one_piece().is_none_or(<[u8]>::is_empty),
             Source::Pieces(pieces) => pieces.is_empty(),
             Source::Shared(shared) => shared.left == Some(0),
             Source::Origin(body) => body.is_end_stream(),
@@ -204,8 +227,9 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Empty | Source::Full(_) | Source::Stored => {
+                SizeHint::with_exact(self.one_piece().map_or(0, <[u8]>::len) as u64)
+            }
             Source::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|p| p.len() as u64).sum()),
             Source::Shared(shared) => shared.left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Origin(body) => body.size_hint(),
@@ -216,7 +240,7 @@ impl HttpBody for Body {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Stored => Poll::Ready(None),
             Self::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;

@@ -169,7 +169,7 @@ pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_stat
 
 fn whole(shown: Representation<'_>) -> Response<Body> {
     let body = match shown.body {
-        Bulk::Stored(entry) => Body::stored(&entry),
+        Bulk::Stored(entry) => Body::stored(entry),
         Bulk::Whole(bytes) => Body::full(bytes).behind(shown.fields),
         Bulk::Arriving(reader, length) => Body::shared(reader, 0, length).behind(shown.fields),
     };

@@ -74,10 +74,10 @@ pub(super) struct Visit {
 
 impl Visit {
     pub(super) fn new(parts: Box<Parts>, body: RequestBody, client: Client, clock: &Clock, site: Arc<Site>) -> Self {
-        let Client { address: peer, interim, upgrade } = client;
+        let Client { address: peer, arrived: at, interim, upgrade } = client;
         let body = (!body.is_end_stream()).then(|| Box::new(Replay::new(body)));
         let trusted = site.trusts(peer.ip());
-        let started = clock.now();
+        let started = clock.at(at);
         let noted = Noted::of(&parts.headers);
         let arrived = noted.selective.then(|| clock.wall());
         let (content, request_id) = (None, OnceLock::new());

@@ -22,7 +22,7 @@ use super::body::{RequestBody, Upload};
 use super::inbound::{Inbound, Next};
 use super::interim::Outbox;
 use super::linger::{self, Linger};
-use super::outbound::Outbound;
+use super::outbound::{COPIED, Outbound};
 use super::request::Head;
 use super::response::{Asked, Writing};
 use super::seat::Seat;
@@ -117,6 +117,7 @@ where
         upload: None,
         expects: false,
         refused: false,
+        waited: false,
         outbox: Arc::default(),
         shared: &shared,
     };
@@ -181,6 +182,8 @@ struct Connection<'a, T, H> {
     expects: bool,
     /// Whether something was refused: what follows it is not read.
     refused: bool,
+    /// Whether anybody was waited for since the request under way arrived.
+    waited: bool,
     outbox: Arc<Outbox>,
     shared: &'a Shared<H>,
 }
@@ -188,12 +191,14 @@ struct Connection<'a, T, H> {
 impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
     /// One request and its response.
     async fn exchange(&mut self, parts: Box<Parts>, head: Head) -> io::Result<Then> {
+        let arrived = Instant::now();
+        self.waited = false;
         let asked = Asked::new(&parts, head);
         let body = self.begin(head);
         // RFC 9110 section 15.2: HTTP/1.0 has no interim responses.
         let interim = Some(self.outbox.open()).filter(|_| parts.version == Version::HTTP_11);
         let (switch, upgrade) = head.upgrade.then(tunnel::offer).unzip();
-        let client = Client { address: self.peer, interim, upgrade };
+        let client = Client { address: self.peer, arrived, interim, upgrade };
         let response = self.shared.handler.handle(parts, body, client);
         let mut response = self.handled(pin!(response)).await?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -203,6 +208,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         // What is logged of it is complete.
         drop(response);
         let then = if ignored || !(keeps || switches) { Then::Close } else { self.next().await? };
+        if !self.waited {
+            // All of that took no time.
+            self.inbound.idle_since(arrived);
+        }
         Ok(match (then, switch) {
             (Then::Next, Some(switch)) if switches => Then::Switch(switch),
             (Then::Next, None) if switches => Then::Close,
@@ -246,6 +255,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
             if let Poll::Ready(response) = response.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));
             }
+            self.waited = true;
             self.outbox.watch(cx);
             self.tell();
             if let Poll::Ready(Err(error)) = self.outbound.poll_write(cx, &mut self.io) {
@@ -300,7 +310,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
                     self.poll_first(cx, head, &mut writing, response.body_mut())
                 })?;
             }
-            self.poll_rest(cx, &mut ended, &mut writing, response.body_mut())
+            let written = self.poll_rest(cx, &mut ended, &mut writing, response.body_mut());
+            self.waited |= written.is_pending();
+            written
         });
         written.await?;
         Ok(writing.keeps())
@@ -314,9 +326,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
         writing: &mut Writing,
         body: &mut H::Body,
     ) -> io::Result<bool> {
-        if writing.is_complete() {
+        if writing.is_complete() || writing.append(body, COPIED, head) {
             self.outbound.write(cx, &mut self.io, head, Bytes::new())?;
-            return Ok(true);
+            return Ok(writing.is_complete());
         }
         if writing.is_sized()
             && let Poll::Ready(Some(frame)) = Pin::new(body).poll_frame(cx)

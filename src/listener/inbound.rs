@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use http::request::Parts;
 use tokio::io::AsyncRead;
+use tokio::time::Instant;
 
 use super::Fault;
 use super::body::Upload;
@@ -55,6 +56,11 @@ impl Inbound {
     /// Whether nothing of a request has arrived.
     pub(super) fn is_idle(&self) -> bool {
         self.kept.is_empty()
+    }
+
+    /// The wait for the next request began at this moment.
+    pub(super) fn idle_since(&mut self, moment: Instant) {
+        self.clock.idle_since(moment);
     }
 
     /// What was read and belongs to no request.

@@ -35,6 +35,7 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body;
 use http_body_util::{Empty, Full};
+use tokio::time::Instant;
 
 pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
@@ -50,6 +51,8 @@ pub use tokio_util::sync::CancellationToken as Shutdown;
 pub struct Client {
     /// The other end of the connection.
     pub address: SocketAddr,
+    /// When the head of the request had arrived.
+    pub arrived: Instant,
     /// Tells the client something before the response; HTTP/1.0 clients cannot be told.
     pub interim: Option<Interim>,
     /// The client offers to speak another protocol.
@@ -67,6 +70,13 @@ pub trait Payload: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
     /// Writes further such lines, which go behind the fields of the response.
     fn sign(&self, head: &mut Vec<u8>) {
         let _ = head;
+    }
+
+    /// Appends the whole body to `out` and leaves nothing of it, if it is here and of at most `most` bytes. Returns how
+    /// many there were.
+    fn append(&mut self, most: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let _ = (most, out);
+        None
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::Limits;
 /// Pieces that are written at once.
 const PIECES: usize = 16;
 /// Bodies up to this length are copied behind their head: that costs less than a second piece does in the kernel.
-const COPIED: usize = 4 * 1024;
+pub(super) const COPIED: usize = 4 * 1024;
 /// Bytes that may wait to be written before a body is asked for more.
 const ENOUGH: usize = 128 * 1024;
 /// Pieces that may: each takes memory of its own, however short it is.

@@ -135,6 +135,16 @@ impl Writing {
         }
     }
 
+    /// Appends a body to its head, if its end is told by its length, and it is here and short. Whether that was done.
+    pub(super) fn append(&mut self, body: &mut impl Payload, most: usize, out: &mut Vec<u8>) -> bool {
+        let Framing::Length(left) = &mut self.framing else { return false };
+        // What is longer than announced is cut, piece by piece.
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(most);
+        let Some(length) = body.append(most, out) else { return false };
+        *left -= length as u64;
+        true
+    }
+
     /// Frames a piece of the body: what to write before, the piece, and what to write after it. A piece
     /// that exceeds the announced length is cut, since what follows would be read as another response.
     pub(super) fn data(&mut self, mut data: Bytes) -> [Bytes; 3] {

@@ -51,6 +51,11 @@ impl ReadClock {
         self.waiting = None;
     }
 
+    /// The wait for a request began at this moment: one that is known need not be read of the clock.
+    pub(super) fn idle_since(&mut self, moment: Instant) {
+        self.waiting = Some((Awaited::Request, moment));
+    }
+
     /// Ready once `awaited` has been outstanding for too long.
     pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>, awaited: Awaited) -> Poll<Awaited> {
         let deadline = self.deadline(awaited);

@@ -103,8 +103,8 @@ impl Origin {
     async fn journey(&self, request: Outgoing) -> Result<Reply, OriginFault> {
         let turn = self.queue.enter().await?;
         self.metrics.requests.inc();
-        let began = self.clock.now();
         let started = Instant::now();
+        let began = self.clock.at(started);
         let total = self.config.total_timeout.map(|limit| behind(started, limit));
         let patience = Patience { began: started, first_byte: self.config.first_byte_timeout, total };
         let (asked, framing) = (Asked::by(&request), Framing::of(&request));
