@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +16,7 @@ use super::connection::{self, Shared};
 use super::seat::Seat;
 use super::{Handler, Shutdown};
 use crate::telemetry::metrics::ListenerMetrics;
+use crate::wire::Tcp;
 
 /// The pause after a failure to accept; doubled up to [`LONGEST_PAUSE`] while failures go on.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -36,14 +37,14 @@ pub(super) trait Source {
 }
 
 impl Source for TcpListener {
-    type Stream = TcpStream;
+    type Stream = Tcp;
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
         // Responses are written whole, so waiting for more to send only adds delay. It fails only
         // for a connection that is gone already.
         let _ = stream.set_nodelay(true);
-        Ok((stream, peer))
+        Ok((stream.into(), peer))
     }
 }
 

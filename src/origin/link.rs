@@ -5,12 +5,10 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Id};
@@ -20,7 +18,7 @@ use tokio::time::Instant;
 
 use super::queue::Turn;
 use crate::wire::alarm::Alarm;
-use crate::wire::{Tunnel, scratch};
+use crate::wire::{Tcp, Tunnel, scratch};
 
 /// A connection to the origin. Dropping it closes the connection at once, whatever is under way on it.
 pub(super) struct Link(Box<Inner>);
@@ -28,7 +26,7 @@ pub(super) struct Link(Box<Inner>);
 /// Fields are dropped in this order: the descriptor is closed before its slot is free, so the origin
 /// never sees more than `max_connections` at once.
 struct Inner {
-    tcp: TcpStream,
+    tcp: Tcp,
     slot: OwnedSemaphorePermit,
     /// What was read and is not yet used. Empty between two requests.
     kept: BytesMut,
@@ -43,7 +41,14 @@ impl Link {
     /// A fresh connection, which owns `slot` until its socket is closed.
     pub(super) fn new(tcp: TcpStream, slot: OwnedSemaphorePermit) -> Self {
         let runtime = runtime();
-        Self(Box::new(Inner { tcp, slot, kept: BytesMut::new(), alarm: Alarm::default(), runtime, reused: false }))
+        Self(Box::new(Inner {
+            tcp: tcp.into(),
+            slot,
+            kept: BytesMut::new(),
+            alarm: Alarm::default(),
+            runtime,
+            reused: false,
+        }))
     }
 
     /// Whether this connection served a request before.
@@ -73,8 +78,7 @@ impl Link {
             // A timer fails when its runtime ends, which need not be ours.
             (self.0.alarm, self.0.runtime) = (Alarm::default(), runtime);
         }
-        let peeked = SockRef::from(&self.0.tcp).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) && self.is_quiet()
+        self.0.tcp.is_silent() && self.is_quiet()
     }
 
     /// What was read and is not used.

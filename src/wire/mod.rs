@@ -5,6 +5,7 @@
 //! | `field`, `chunked`, `trailers`, `flaw` | syntax, read in the one strict way; pure |
 //! | `lines` | fields as the lines of a head |
 //! | `scratch` | the buffer into which a thread reads |
+//! | `tcp` | a connection |
 //! | `alarm` | a timer that is cheap to postpone |
 //! | `tunnel` | a connection that has left HTTP |
 
@@ -14,9 +15,11 @@ pub(crate) mod field;
 mod flaw;
 pub(crate) mod lines;
 pub(crate) mod scratch;
+mod tcp;
 pub(crate) mod trailers;
 mod tunnel;
 
 pub(crate) use self::flaw::Flaw;
 pub use self::lines::Lines;
+pub(crate) use self::tcp::Tcp;
 pub use self::tunnel::Tunnel;
