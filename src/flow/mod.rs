@@ -55,7 +55,7 @@ use crate::config::Config;
 use crate::key::{self, Key};
 use crate::l1::{Bounds, L1};
 use crate::l2::Remote;
-use crate::listener::{Client, Fault, Handler, RequestBody};
+use crate::listener::{self, Client, Fault, Handler, RequestBody};
 use crate::reason::{Outcome, Reason};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -222,7 +222,9 @@ impl Handler for Service {
         let proxy = &self.0;
         let mut visit = Visit::new(head, body, client, &proxy.clock, proxy.site.load_full());
         let answer = proxy.journey(&mut visit).await;
-        proxy.settle(&visit, answer)
+        let response = proxy.settle(&visit, answer);
+        listener::give_back(visit.parts);
+        response
     }
 
     fn reject(&self, fault: Fault, peer: SocketAddr) -> Response<Body> {

@@ -1,5 +1,6 @@
 //! L1: stored responses in the memory of this process. The only module that names moka.
 
+mod front;
 mod search;
 mod slot;
 mod table;

@@ -295,6 +295,16 @@ pub(super) mod tests {
         Arc::new(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
     }
 
+    /// One with a body of so many bytes.
+    pub(in crate::l1) fn sized(length: usize) -> Arc<Entry> {
+        let model = dated("x-a", 36, 1);
+        let mut content = model.content().clone();
+        content.body = bytes::Bytes::from(vec![0; length]);
+        let (lifetimes, selecting) = (model.lifetimes(), model.selecting().clone());
+        let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
+        Arc::new(Entry::restored(&lifetimes, content, selecting, Vec::new(), "r".into(), provenance))
+    }
+
     fn selected(first: &Arc<Entry>, second: &Arc<Entry>, now: u64) -> Arc<Entry> {
         let slot = Slot::with(None, first, 9, at(now)).unwrap();
         let slot = Slot::with(Some(&slot), second, 9, at(now)).unwrap();

@@ -3,6 +3,7 @@
 //! moka evicts by TinyLFU: a newcomer takes the place of what is used least only if it is asked for more often. What has
 //! become useless leaves by itself, or it would keep newcomers out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
@@ -12,6 +13,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 
+use super::front::{Changes, Fronts};
 use super::{Bounds, Slot};
 use crate::entry::allocated;
 use crate::key::Key;
@@ -42,6 +44,8 @@ pub(super) struct Table {
     /// it. (moka's own locks are made and dropped for each change.)
     turns: [Mutex<()>; TURNS],
     hasher: RandomState,
+    fronts: Fronts,
+    changes: Arc<Changes>,
 }
 
 /// Tells moka when a slot has become useless; freshness itself is judged on every hit.
@@ -67,23 +71,30 @@ impl Table {
         // A slot weighs at least its share of the cap, which bounds the number of slots as well.
         let least = bounds.max_bytes.checked_div(bounds.max_entries).unwrap_or(0);
         let hasher = RandomState::new();
+        let changes = Changes::new();
+        let left = Arc::clone(&changes);
         let cache = Cache::builder()
             .name("l1")
             .max_capacity(bounds.max_bytes)
             .weigher(move |key: &Key, slot: &Slot| u32::try_from(weight(key, slot).max(least)).unwrap_or(u32::MAX))
             .expire_after(Usefulness)
-            .eviction_listener(move |_key, _slot, cause| match cause {
-                RemovalCause::Expired => expired.inc(),
-                RemovalCause::Size => evicted.inc(),
-                RemovalCause::Explicit | RemovalCause::Replaced => {}
+            .eviction_listener(move |key, _slot, cause| {
+                match cause {
+                    RemovalCause::Expired => expired.inc(),
+                    RemovalCause::Size => evicted.inc(),
+                    // Noted by whoever changes it.
+                    RemovalCause::Explicit | RemovalCause::Replaced => return,
+                }
+                left.note(key.as_bytes());
             })
             .build_with_hasher(hasher.clone());
-        Self { cache, turns: [const { Mutex::new(()) }; TURNS], hasher }
+        let fronts = Fronts::new(Arc::clone(&changes));
+        Self { cache, turns: [const { Mutex::new(()) }; TURNS], hasher, fronts, changes }
     }
 
     /// What stands under a key, compared byte by byte. Counts as a use.
     pub(super) fn find(&self, key: &[u8]) -> Option<Slot> {
-        self.cache.get(key)
+        self.fronts.find(key, || self.cache.get(key))
     }
 
     /// The same, which does not count where nothing is found.
@@ -101,8 +112,9 @@ impl Table {
         match change(old.as_ref()) {
             Change::Put(slot) => self.cache.insert(key.clone(), slot),
             Change::Remove => self.cache.invalidate(key.as_bytes()),
-            Change::Keep => {}
+            Change::Keep => return,
         }
+        self.changes.note(key.as_bytes());
     }
 
     /// Every key, and what stands under it.
@@ -119,14 +131,11 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bytes::Bytes;
-
-    use super::super::slot::tests::{at, dated};
+    use super::super::slot::tests::{at, dated, sized};
     use super::*;
-    use crate::bus::Seq;
-    use crate::entry::{Entry, Provenance};
+    use crate::entry::Entry;
     use crate::key::MethodClass;
 
     fn counted(max_bytes: u64) -> (Table, IntCounter) {
@@ -141,15 +150,6 @@ mod tests {
 
     fn key(number: usize) -> Key {
         Key::of_url(&format!("http://h/{number}"), MethodClass::Get)
-    }
-
-    fn sized(length: usize) -> Arc<Entry> {
-        let model = dated("x-a", 36, 1);
-        let mut content = model.content().clone();
-        content.body = Bytes::from(vec![0; length]);
-        let (lifetimes, selecting) = (model.lifetimes(), model.selecting().clone());
-        let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
-        Arc::new(Entry::restored(&lifetimes, content, selecting, Vec::new(), "r".into(), provenance))
     }
 
     fn put(table: &Table, number: usize, entry: &Arc<Entry>) {
@@ -248,5 +248,45 @@ mod tests {
             }
         });
         assert_eq!(table.find(key(1).as_bytes()).unwrap().entries().len(), 40);
+    }
+
+    #[test]
+    fn what_has_given_way_is_not_found_where_it_was_found_a_moment_ago() {
+        let (table, entry) = (table(1 << 16), sized(1024));
+        let ask_often = |number| (0..20).filter(|_| ask(&table, number, &entry)).count();
+        assert_eq!(ask_often(0), 19);
+        for number in 1.. {
+            ask_often(number);
+            table.size();
+            if !table.cache.contains_key(key(0).as_bytes()) {
+                break;
+            }
+        }
+        assert!(table.find(key(0).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn nobody_finds_an_older_one_than_was_stored_before() {
+        const LAST: usize = 3000;
+        let (table, stored) = (table(1 << 30), AtomicUsize::new(0));
+        put(&table, 1, &sized(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for length in 1..=LAST {
+                    put(&table, 1, &sized(length));
+                    stored.store(length, Ordering::SeqCst);
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut before = 0;
+                    while before < LAST {
+                        before = stored.load(Ordering::SeqCst);
+                        let found = table.find(key(1).as_bytes()).unwrap().entries()[0].content().body.len();
+                        assert!(found >= before, "{found} {before}");
+                    }
+                });
+            }
+        });
     }
 }

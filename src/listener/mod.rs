@@ -41,6 +41,7 @@ pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
 pub use self::fault::Fault;
 pub use self::interim::Interim;
+pub(crate) use self::request::give_back;
 pub use self::tunnel::Offer;
 pub use crate::wire::Tunnel;
 /// Asks a listener to stop: cancel any clone of it.

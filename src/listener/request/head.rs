@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Uri, Version};
+use http::{Method, Uri, Version};
 use smallvec::SmallVec;
 
 use super::bounds::Bounds;
-use super::target;
+use super::{spare, target};
 use crate::listener::Fault;
 use crate::wire::field::{self, Field};
 
@@ -234,9 +234,9 @@ impl HeadParser {
     }
 
     /// Method, target and fields of the complete head in `head`. What follows is another head. In a box, since many
-    /// hands pass it on.
+    /// hands pass it on, and the box is used again.
     pub(in crate::listener) fn finish_with(&mut self, head: &Bytes) -> Result<Box<Parts>, Fault> {
-        let mut parts = Box::new(Request::new(()).into_parts().0);
+        let mut parts = spare::take();
         parts.method = Method::from_bytes(&head[self.method.clone()]).map_err(|_| Fault::Method)?;
         parts.uri = Uri::from_maybe_shared(head.slice(self.target.clone())).map_err(|_| Fault::Target)?;
         parts.version = if self.seen.http10 { Version::HTTP_10 } else { Version::HTTP_11 };

@@ -64,7 +64,7 @@ async fn a_request_that_joins_a_fetch_says_so() {
     let mut leader = proxy.client().get("/a").start().await;
     gate.arrived(1).await;
     let mut follower = proxy.client().get("/a").start().await;
-    proxy.answering(2).await;
+    proxy.followers(1).await;
     gate.release();
     let status = |head: &http::response::Parts| head.headers["cache-status"].to_str().unwrap().to_owned();
     assert_eq!(status(leader.head().await), "Millpond; fwd=uri-miss; fwd-status=200; stored; ttl=60");

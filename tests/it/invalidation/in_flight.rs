@@ -43,7 +43,7 @@ async fn a1_a_fetch_that_a_purge_overtakes_answers_those_who_waited_and_is_not_s
         let leader = get(&proxy, "/a").start().await;
         gate.arrived(1).await;
         let follower = get(&proxy, "/a").start().await;
-        proxy.answering(2).await;
+        proxy.followers(1).await;
         proxy.purge(purge).await;
         gate.release_one();
         assert_eq!(leader.rest().await.unwrap(), "v1", "{purge}");
@@ -87,7 +87,7 @@ async fn a1_a_request_that_comes_after_a_tag_purge_never_gets_what_was_tagged_be
     proxy.purge(r#"{"tag": "user:42"}"#).await;
     // It can not know yet that the fetch under way is doomed, and waits with the other.
     let after = get(&proxy, "/a").start().await;
-    proxy.answering(2).await;
+    proxy.followers(1).await;
     assert_eq!(origin.hits("/a"), 1);
     release_in_order(&gate);
     assert_eq!(before.rest().await.unwrap(), "v1");
@@ -105,7 +105,7 @@ async fn a1_a_purge_of_another_tag_leaves_the_fetch_and_its_followers_alone() {
     gate.arrived(1).await;
     proxy.purge(r#"{"tag": "user:4"}"#).await;
     let after = get(&proxy, "/a").start().await;
-    proxy.answering(2).await;
+    proxy.followers(1).await;
     gate.release();
     assert_eq!(before.rest().await.unwrap(), "v1");
     assert_eq!(after.rest().await.unwrap(), "v1");
@@ -145,7 +145,7 @@ async fn a5_a_background_refresh_that_a_purge_overtakes_is_not_stored() {
         proxy.purge(purge).await;
         let after = get(&proxy, "/a").start().await;
         if purge.contains("tag") {
-            proxy.answering(1).await;
+            proxy.followers(1).await;
         } else {
             gate.arrived(2).await;
         }

@@ -100,7 +100,7 @@ async fn f7_conditions_and_ranges_of_one_client_never_shape_what_another_gets() 
         let one = with(&proxy, "/a", name, value).start().await;
         gate.arrived(1).await;
         let other = proxy.client().get("/a").start().await;
-        proxy.answering(2).await;
+        proxy.followers(1).await;
         gate.release();
         assert_eq!(other.rest().await.unwrap(), "hello", "{name}: {value}, in flight");
         one.rest().await.unwrap();

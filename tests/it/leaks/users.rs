@@ -34,7 +34,7 @@ async fn d8_a_user_who_joined_the_fetch_of_another_never_sees_its_response() {
         gate.arrived(1).await;
         let bob = with(&proxy, "/me", field, "bob").start().await;
         let stranger = proxy.client().get("/me").start().await;
-        proxy.answering(3).await;
+        proxy.followers(2).await;
         assert_eq!(origin.hits("/me"), 1, "case {index}: the others wait for the first");
         gate.release();
         let bodies = (ada.rest().await.unwrap(), bob.rest().await.unwrap(), stranger.rest().await.unwrap());
@@ -81,7 +81,7 @@ async fn a_revalidation_that_brings_something_personal_shows_it_to_its_user_alon
         let ada = with(&proxy, "/me", field, "ada").start().await;
         gate.arrived(1).await;
         let bob = with(&proxy, "/me", field, "bob").start().await;
-        proxy.answering(2).await;
+        proxy.followers(1).await;
         gate.release();
         let bodies = (ada.rest().await.unwrap(), bob.rest().await.unwrap());
         assert_eq!(bodies, ("hello ada".into(), "hello bob".into()), "case {index}");
@@ -184,7 +184,7 @@ async fn a_cookie_reaches_the_client_that_asked_and_nobody_who_waits_with_it() {
         let mut ada = with(&proxy, "/me", "cookie", "ada").start().await;
         gate.arrived(1).await;
         let mut bob = with(&proxy, "/me", "cookie", "bob").start().await;
-        proxy.answering(2).await;
+        proxy.followers(1).await;
         gate.release();
         let cookie = |head: &http::response::Parts| head.headers.get("set-cookie").cloned();
         assert_eq!(cookie(ada.head().await).unwrap(), "session=ada", "case {index}");

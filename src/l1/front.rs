@@ -1,0 +1,209 @@
+//! What a thread has just found, in front of the table: what is asked for again and again is found without the books
+//! that moka keeps of each use, which cost more than the rest of a look-up.
+//!
+//! A front shows nothing that the table has not. Keys are divided into stripes, and each has a number that rises when
+//! anything under one of its keys has changed or has left: what was found before it rose is not shown any more. So a
+//! front costs two things: a stripe changes for many keys at a time, and what has left the table stays in memory until
+//! something else takes its place, so that only what is small is held.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Slot;
+
+/// Keys that a thread holds. A key has one place that it can have.
+const PLACES: usize = 64;
+/// Bytes of the largest slot that is held.
+const LARGEST: usize = 64 * 1024;
+/// The table hears of one use in so many, or it would take what is used most for something that is not used at all.
+const COUNTED: u32 = 8;
+const STRIPES: usize = 256;
+
+/// Numbers tables, since a thread may use several.
+static TABLES: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static PLACES_OF_THREAD: RefCell<[Place; PLACES]> = const { RefCell::new([const { Place::EMPTY }; PLACES]) };
+}
+
+/// A key that was asked for twice without another in between that has the same place.
+struct Place {
+    table: u64,
+    hash: u64,
+    key: Vec<u8>,
+    slot: Option<Slot>,
+    /// The number of its stripe before it was found.
+    changes: u64,
+    uses: u32,
+    /// The key that was asked for last and is not held.
+    asked: u64,
+}
+
+impl Place {
+    const EMPTY: Self = Self { table: 0, hash: 0, key: Vec::new(), slot: None, changes: 0, uses: 0, asked: 0 };
+}
+
+/// How often something has changed under the keys of each stripe.
+pub(super) struct Changes([AtomicU64; STRIPES]);
+
+impl Changes {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self([const { AtomicU64::new(0) }; STRIPES]))
+    }
+
+    fn of(&self, hash: u64) -> &AtomicU64 {
+        &self.0[usize::try_from(hash % STRIPES as u64).unwrap_or_default()]
+    }
+
+    /// Something has changed under a key: whoever looks from here on sees it.
+    pub(super) fn note(&self, key: &[u8]) {
+        self.of(xxh3_64(key)).fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The fronts that threads have of one table.
+pub(super) struct Fronts {
+    table: u64,
+    changes: Arc<Changes>,
+}
+
+impl Fronts {
+    /// Those of a table that notes its changes here.
+    pub(super) fn new(changes: Arc<Changes>) -> Self {
+        Self { table: TABLES.fetch_add(1, Ordering::Relaxed) + 1, changes }
+    }
+
+    /// What stands under a key, by this thread's front or else by the table.
+    pub(super) fn find(&self, key: &[u8], in_table: impl FnOnce() -> Option<Slot>) -> Option<Slot> {
+        let hash = xxh3_64(key);
+        // Before the table is asked: what changes meanwhile is a change since.
+        let changes = self.changes.of(hash).load(Ordering::Acquire);
+        PLACES_OF_THREAD.with_borrow_mut(|places| {
+            let place = &mut places[usize::try_from(hash / STRIPES as u64 % PLACES as u64).unwrap_or_default()];
+            let known = place.hash == hash && place.table == self.table && place.key == key;
+            if known && place.changes == changes {
+                place.asked = 0;
+                place.uses = place.uses.wrapping_add(1);
+                return if place.uses.is_multiple_of(COUNTED) { in_table() } else { place.slot.clone() };
+            }
+            let found = in_table()?;
+            if (known || place.asked == hash) && found.weight() <= LARGEST {
+                (place.table, place.hash, place.changes) = (self.table, hash, changes);
+                place.key.clear();
+                place.key.extend_from_slice(key);
+                place.slot = Some(found.clone());
+            }
+            place.asked = hash;
+            Some(found)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::slot::tests::{at, dated, sized};
+    use super::*;
+
+    fn slot(second: u32) -> Slot {
+        Slot::with(None, &dated("x-a", second, 1), 1, at(1)).unwrap()
+    }
+
+    /// A front over a table that holds one slot under every key, or none.
+    struct Fronted {
+        fronts: Fronts,
+        changes: Arc<Changes>,
+        held: RefCell<Option<Slot>>,
+        asked: Cell<u32>,
+    }
+
+    impl Fronted {
+        fn new(held: Option<Slot>) -> Self {
+            let changes = Changes::new();
+            let fronts = Fronts::new(Arc::clone(&changes));
+            Self { fronts, changes, held: RefCell::new(held), asked: Cell::new(0) }
+        }
+
+        fn find(&self, key: &str) -> Option<Slot> {
+            self.fronts.find(key.as_bytes(), || {
+                self.asked.set(self.asked.get() + 1);
+                self.held.borrow().clone()
+            })
+        }
+
+        fn change(&self, key: &str, held: Option<Slot>) {
+            *self.held.borrow_mut() = held;
+            self.changes.note(key.as_bytes());
+        }
+    }
+
+    fn is_same(found: Option<&Slot>, expected: &Slot) -> bool {
+        found.is_some_and(|found| Arc::ptr_eq(&found.entries()[0], &expected.entries()[0]))
+    }
+
+    #[test]
+    fn a_key_that_is_asked_for_twice_is_held_and_the_table_hears_of_some_uses() {
+        let held = slot(36);
+        let table = Fronted::new(Some(held.clone()));
+        for _ in 0..2 + 10 * COUNTED {
+            assert!(is_same(table.find("a").as_ref(), &held));
+        }
+        assert_eq!(table.asked.get(), 2 + 10);
+    }
+
+    #[test]
+    fn what_has_changed_or_has_left_is_not_shown_any_more() {
+        let (first, second) = (slot(36), slot(37));
+        let table = Fronted::new(Some(first));
+        (0..5).for_each(|_| drop(table.find("a")));
+        table.change("a", Some(second.clone()));
+        assert!((0..5).all(|_| is_same(table.find("a").as_ref(), &second)));
+        table.change("a", None);
+        assert!((0..5).all(|_| table.find("a").is_none()));
+        table.change("a", Some(second.clone()));
+        assert!((0..5).all(|_| is_same(table.find("a").as_ref(), &second)));
+    }
+
+    #[test]
+    fn what_was_found_before_a_change_that_came_meanwhile_is_not_held() {
+        let (first, second) = (slot(36), slot(37));
+        let table = Fronted::new(Some(first.clone()));
+        drop(table.find("a"));
+        let found = table.fronts.find(b"a", || {
+            table.change("a", Some(second.clone()));
+            Some(first.clone())
+        });
+        assert!(is_same(found.as_ref(), &first), "as it was when it was asked for");
+        assert!(is_same(table.find("a").as_ref(), &second));
+    }
+
+    #[test]
+    fn tables_of_one_thread_do_not_mix_and_a_hot_key_keeps_its_place_among_others() {
+        let (first, second) = (Fronted::new(Some(slot(36))), Fronted::new(None));
+        (0..5).for_each(|_| drop(first.find("a")));
+        assert!((0..5).all(|_| second.find("a").is_none()));
+        let before = first.asked.get();
+        let strangers = (0..1000).map(|number| number.to_string()).filter(|stranger| {
+            drop(first.find(stranger));
+            drop(first.find("a"));
+            true
+        });
+        let strangers = u32::try_from(strangers.count()).unwrap();
+        let of_hot_key = first.asked.get() - before - strangers;
+        assert!(of_hot_key <= 1000 / COUNTED + 3, "{of_hot_key}");
+    }
+
+    #[test]
+    fn what_is_large_is_left_to_the_table() {
+        let large = sized(LARGEST);
+        let table = Fronted::new(Slot::with(None, &large, 1, at(1)));
+        (0..5).for_each(|_| drop(table.find("a")));
+        assert_eq!(table.asked.get(), 5);
+        table.change("a", None);
+        assert_eq!(Arc::strong_count(&large), 1, "nobody keeps it in memory");
+    }
+}
