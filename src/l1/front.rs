@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Slot;
 
@@ -47,20 +47,28 @@ impl Place {
 }
 
 /// How often something has changed under the keys of each stripe.
-pub(super) struct Changes([AtomicU64; STRIPES]);
+pub(super) struct Changes {
+    stripes: [AtomicU64; STRIPES],
+    /// Random, so that nobody outside knows which keys share a stripe or a place.
+    seed: u64,
+}
 
 impl Changes {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self([const { AtomicU64::new(0) }; STRIPES]))
+        Arc::new(Self { stripes: [const { AtomicU64::new(0) }; STRIPES], seed: rand::random() })
     }
 
-    fn of(&self, hash: u64) -> &AtomicU64 {
-        &self.0[usize::try_from(hash % STRIPES as u64).unwrap_or_default()]
+    fn hash(&self, key: &[u8]) -> u64 {
+        xxh3_64_with_seed(key, self.seed)
+    }
+
+    fn stripe(&self, hash: u64) -> &AtomicU64 {
+        &self.stripes[usize::try_from(hash % STRIPES as u64).unwrap_or_default()]
     }
 
     /// Something has changed under a key: whoever looks from here on sees it.
     pub(super) fn note(&self, key: &[u8]) {
-        self.of(xxh3_64(key)).fetch_add(1, Ordering::Release);
+        self.stripe(self.hash(key)).fetch_add(1, Ordering::Release);
     }
 }
 
@@ -78,9 +86,9 @@ impl Fronts {
 
     /// What stands under a key, by this thread's front or else by the table.
     pub(super) fn find(&self, key: &[u8], in_table: impl FnOnce() -> Option<Slot>) -> Option<Slot> {
-        let hash = xxh3_64(key);
+        let hash = self.changes.hash(key);
         // Before the table is asked: what changes meanwhile is a change since.
-        let changes = self.changes.of(hash).load(Ordering::Acquire);
+        let changes = self.changes.stripe(hash).load(Ordering::Acquire);
         PLACES_OF_THREAD.with_borrow_mut(|places| {
             let place = &mut places[usize::try_from(hash / STRIPES as u64 % PLACES as u64).unwrap_or_default()];
             let known = place.hash == hash && place.table == self.table && place.key == key;
