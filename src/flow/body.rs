@@ -141,6 +141,7 @@ impl Body {
 
     /// The body of a response that has these fields, besides its own.
     pub(super) fn behind(self, fields: &Fields) -> Self {
+        debug_assert!(!matches!(self.source, Source::Stored), "its body goes with its own lines");
         Self { lines: Lines::Own(fields.lines().to_vec()), ..self }
     }
 

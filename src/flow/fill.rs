@@ -74,8 +74,9 @@ const ROUNDS: usize = 4;
 impl Proxy {
     /// Follows or leads until there is an answer. What is rare is boxed, so that the common miss carries no large
     /// future about.
-    pub(super) async fn fill(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, miss: Miss) -> Answer {
-        let mut told = miss.known.slot.as_ref().and_then(|slot| variant(slot, &visit.parts.headers));
+    pub(super) async fn fill(self: &Arc<Self>, visit: &mut Visit, route: Arc<Route>, mut miss: Miss) -> Answer {
+        // Nobody waits with all variants of a URL in hand.
+        let mut told = miss.known.slot.take().and_then(|slot| variant(&slot, &visit.parts.headers));
         let rounds = if miss.policy.coalesce { ROUNDS } else { 0 };
         for round in 0..rounds {
             let known = || if round > 0 { self.known_variant(&miss.key, &visit.parts.headers) } else { None };

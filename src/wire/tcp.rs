@@ -114,6 +114,9 @@ mod tests {
 
     use super::*;
 
+    /// A lost wake-up is not waited for.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
     async fn pair() -> (Tcp, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
@@ -153,7 +156,8 @@ mod tests {
             }
             received
         };
-        let ((), (), received) = tokio::join!(echo, write, read);
+        let all = async { tokio::join!(echo, write, read) };
+        let ((), (), received) = tokio::time::timeout(PATIENCE, all).await.unwrap();
         assert!(received == sent);
     }
 
@@ -165,7 +169,7 @@ mod tests {
             far.write_all(&pattern(length)).await.unwrap();
             let mut heard = 0;
             while heard < length {
-                heard += near.read(&mut room[heard..]).await.unwrap();
+                heard += tokio::time::timeout(PATIENCE, near.read(&mut room[heard..])).await.unwrap().unwrap();
             }
             assert_eq!(room[..length], pattern(length));
         }
