@@ -27,6 +27,7 @@ pub mod redis;
 pub mod telemetry;
 
 pub mod clock;
+mod hex;
 pub mod key;
 pub mod policy;
 pub mod reason;

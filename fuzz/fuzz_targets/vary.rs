@@ -26,7 +26,7 @@ const VARIANTS: usize = 3;
 const NOW: Moment = Moment::from_micros(1_000_000);
 
 static MEMORY: LazyLock<L1> = LazyLock::new(|| {
-    let bounds = Bounds { max_bytes: 1 << 24, max_entries: 10, max_variants: VARIANTS };
+    let bounds = Bounds { max_bytes: 1 << 24, max_entries: 10, max_variants: VARIANTS, threads: 1 };
     L1::new(bounds, &Metrics::new().expect("metrics").l1)
 });
 

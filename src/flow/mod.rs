@@ -112,6 +112,7 @@ impl Proxy {
             max_bytes: config.cache.max_bytes,
             max_entries: config.cache.max_entries,
             max_variants: config.cache.max_variants,
+            threads: config.listen.threads.get(),
         };
         Self {
             site: ArcSwap::from_pointee(Site::new(config, None, &metrics, &clock)),

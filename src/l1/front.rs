@@ -21,7 +21,7 @@ use super::Slot;
 const PLACES: usize = 64;
 /// Bytes of the largest slot that is held, its key included. Coded forms may be added to it later.
 const LARGEST: u64 = 64 * 1024;
-/// The part of the table that one slot may be: a front may hold a sixteenth of it that has left.
+/// The part of the table, divided by threads, that one slot may be: all fronts may hold a sixteenth of it that has left.
 const PART: u64 = 16 * PLACES as u64;
 /// Uses in a row of which the table hears, which is as far as moka counts.
 const HEARD: u32 = 16;
@@ -112,9 +112,9 @@ pub(super) struct Fronts {
 }
 
 impl Fronts {
-    /// Those of a table of so many bytes that notes its changes here.
-    pub(super) fn new(max_bytes: u64, changes: Arc<Changes>) -> Self {
-        let largest = usize::try_from((max_bytes / PART).min(LARGEST)).unwrap_or(usize::MAX);
+    /// Those of a table that notes its changes here, and of whose bytes so many are each thread's part.
+    pub(super) fn new(bytes: u64, changes: Arc<Changes>) -> Self {
+        let largest = usize::try_from((bytes / PART).min(LARGEST)).unwrap_or(usize::MAX);
         Self { table: TABLES.fetch_add(1, Ordering::Relaxed) + 1, changes, largest }
     }
 

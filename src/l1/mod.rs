@@ -30,6 +30,8 @@ pub struct Bounds {
     pub max_entries: u64,
     /// Variants of one URL.
     pub max_variants: usize,
+    /// Threads that look things up, about: each holds a few slots of its own.
+    pub threads: usize,
 }
 
 /// What became of an entry offered to L1.
@@ -200,13 +202,13 @@ mod tests {
     const MAX_BYTES: u64 = 100_000;
 
     fn l1() -> (L1, Key) {
-        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: MAX_BYTES, max_variants: 2 };
+        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: MAX_BYTES, max_variants: 2, threads: 1 };
         (L1::new(bounds, &Metrics::new().unwrap().l1), Key::of_url("http://h/a", MethodClass::Get))
     }
 
     #[test]
     fn where_no_responses_are_kept_what_is_stale_stays_and_markers_end_as_they_should() {
-        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: 0, max_variants: 2 };
+        let bounds = Bounds { max_bytes: MAX_BYTES, max_entries: 0, max_variants: 2, threads: 1 };
         let (l1, key) = (L1::new(bounds, &Metrics::new().unwrap().l1), l1().1);
         let entry = dated("x-a", 36, 1);
         let (fresh, stale) = (at(1), at(100));

@@ -88,7 +88,7 @@ impl Table {
                 left.note(key.as_bytes());
             })
             .build_with_hasher(hasher.clone());
-        let fronts = Fronts::new(bounds.max_bytes, Arc::clone(&changes));
+        let fronts = Fronts::new(bounds.max_bytes / bounds.threads.max(1) as u64, Arc::clone(&changes));
         Self { cache, turns: [const { Mutex::new(()) }; TURNS], hasher, fronts, changes }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     use crate::key::MethodClass;
 
     fn counted(max_bytes: u64) -> (Table, IntCounter) {
-        let bounds = Bounds { max_bytes, max_entries: u64::MAX, max_variants: 100 };
+        let bounds = Bounds { max_bytes, max_entries: u64::MAX, max_variants: 100, threads: 1 };
         let [evicted, expired] = ["evicted", "expired"].map(|name| IntCounter::new(name, name).unwrap());
         (Table::new(&bounds, evicted.clone(), expired), evicted)
     }

@@ -4,24 +4,12 @@ use http::header::HeaderName;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::entry::Seq;
+use crate::hex;
 use crate::key::Key;
 use crate::policy::vary::Selecting;
 
 /// What the value of a key says whose responses vary: on which fields.
 const POINTER: &[u8] = b"MPNV1 ";
-/// The two digits of each byte.
-static HEX: [[u8; 2]; 256] = hexadecimal();
-
-const fn hexadecimal() -> [[u8; 2]; 256] {
-    let digits = b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    table
-}
 
 /// Where one variant of one key is in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +94,7 @@ impl Place {
 
 /// A number in hexadecimal, by its bytes.
 pub(super) fn push_hex<const N: usize>(text: &mut String, number: [u8; N]) {
-    let digits = number.map(|byte| HEX[usize::from(byte)]);
-    text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
+    text.push_str(std::str::from_utf8(hex::digits(number).as_flattened()).unwrap_or_default());
 }
 
 /// A number as a text that compares as numbers do: those of the log are larger than what Redis's own

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Fault;
 use super::body::Upload;
 use super::request::{Bounds, Head, HeadParser};
+use super::spare;
 use super::timeouts::{Awaited, ReadClock};
 use crate::config::Limits;
 use crate::wire::scratch::poll_read;
@@ -155,7 +156,7 @@ impl Inbound {
     fn request(&mut self, bytes: &Bytes, head: Head) -> Next {
         self.clock.progress();
         self.empty_line = false;
-        match self.parser.finish_with(bytes) {
+        match self.parser.finish_with(bytes, spare::take()) {
             Ok(parts) => Next::Request(parts, head),
             Err(fault) => Next::Refused(fault),
         }

@@ -21,6 +21,7 @@ mod outbound;
 mod request;
 mod response;
 mod seat;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -41,7 +42,7 @@ pub use self::body::{BodyError, RequestBody};
 pub use self::bound::{Bound, Drained, ListenError};
 pub use self::fault::Fault;
 pub use self::interim::Interim;
-pub(crate) use self::request::give_back;
+pub(crate) use self::spare::give_back;
 pub use self::tunnel::Offer;
 pub use crate::wire::Tunnel;
 /// Asks a listener to stop: cancel any clone of it.

@@ -4,24 +4,14 @@ use std::fmt;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::hex;
+
 /// The field that carries a request id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context: which trace and which caller.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// W3C Trace Context: vendor data, meaningless without a valid `traceparent`.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Bytes in lower-case hex.
-static HEX: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut texts = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        texts[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    texts
-};
 
 /// The longest id taken over from a client.
 const MAX_CLIENT_ID: usize = 128;
@@ -60,7 +50,7 @@ impl RequestId {
     pub fn with_text<T>(&self, show: impl FnOnce(&[u8]) -> T) -> T {
         match &self.0 {
             Source::Client(value) => show(value.as_bytes()),
-            Source::Drawn(bytes) => show(&hex(bytes)),
+            Source::Drawn(bytes) => show(hex::digits(*bytes).as_flattened()),
         }
     }
 }
@@ -119,15 +109,6 @@ impl TraceContext {
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         only(headers, &TRACEPARENT).and_then(|value| Self::parse(value.as_bytes()))
     }
-}
-
-/// 16 bytes in lower-case hex.
-fn hex(bytes: &[u8; 16]) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
-        *pair = HEX[usize::from(*byte)];
-    }
-    digits
 }
 
 /// Whether all of it is lower-case hex; the standard forbids upper case. Looks at every digit without a branch, so that the

@@ -107,7 +107,7 @@ impl Writing {
 }
 
 fn memory() -> L1 {
-    let bounds = Bounds { max_bytes: 1 << 20, max_entries: 10, max_variants: 10 };
+    let bounds = Bounds { max_bytes: 1 << 20, max_entries: 10, max_variants: 10, threads: 1 };
     L1::new(bounds, &Metrics::new().unwrap().l1)
 }
 

@@ -9,7 +9,7 @@ use http::{Method, Uri, Version};
 use smallvec::SmallVec;
 
 use super::bounds::Bounds;
-use super::{spare, target};
+use super::target;
 use crate::listener::Fault;
 use crate::wire::field::{self, Field};
 
@@ -233,10 +233,13 @@ impl HeadParser {
         }
     }
 
-    /// Method, target and fields of the complete head in `head`. What follows is another head. In a box, since many
-    /// hands pass it on, and the box is used again.
-    pub(in crate::listener) fn finish_with(&mut self, head: &Bytes) -> Result<Box<Parts>, Fault> {
-        let mut parts = spare::take();
+    /// Method, target and fields of the complete head in `head`. What follows is another head. They are put into
+    /// `parts`, which are empty, and in a box, since many hands pass them on.
+    pub(in crate::listener) fn finish_with(
+        &mut self,
+        head: &Bytes,
+        mut parts: Box<Parts>,
+    ) -> Result<Box<Parts>, Fault> {
         parts.method = Method::from_bytes(&head[self.method.clone()]).map_err(|_| Fault::Method)?;
         parts.uri = Uri::from_maybe_shared(head.slice(self.target.clone())).map_err(|_| Fault::Target)?;
         parts.version = if self.seen.http10 { Version::HTTP_10 } else { Version::HTTP_11 };

@@ -5,11 +5,9 @@
 
 mod bounds;
 mod head;
-mod spare;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub(super) use bounds::Bounds;
 pub(super) use head::{Framing, Head, HeadParser};
-pub(crate) use spare::give_back;
