@@ -101,15 +101,21 @@ impl Body {
 
     /// The origin's own body, behind its fields.
     pub(super) fn origin(body: ResponseBody, fields: origin::Lines) -> Self {
-        let lines = Lines::Own(fields.into_bytes());
-        Self { lines, ..Self::from_source(Source::Origin(Box::new(Replay::new(body)))) }
+        let source = match body.into_whole() {
+            Ok(bytes) => Source::Full(bytes),
+            Err(body) => Source::Origin(Box::new(Replay::new(body))),
+        };
+        Self { lines: Lines::Own(fields.into_bytes()), ..Self::from_source(source) }
     }
 
     /// The whole of an origin's body, if it is no larger than `most` and arrives soon. In any case this
     /// body still gives all of itself.
     pub(super) async fn read_whole(&mut self, most: usize) -> Option<Bytes> {
-        let Source::Origin(body) = &mut self.source else { return None };
-        body.whole(most, PATIENCE).await
+        match &mut self.source {
+            Source::Full(bytes) => (bytes.len() <= most).then(|| Bytes::copy_from_slice(bytes)),
+            Source::Origin(body) => body.whole(most, PATIENCE).await,
+            Source::Empty | Source::Stored | Source::Pieces(_) | Source::Shared(_) => None,
+        }
     }
 
     fn from_source(source: Source) -> Self {

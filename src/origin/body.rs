@@ -22,19 +22,29 @@ use crate::wire::Tunnel;
 
 /// The body of an origin's response.
 ///
-/// It holds a connection and a turn until it ended, failed or was dropped. After its end the
+/// While it arrives it holds a connection and a turn, until it ended, failed or was dropped. After its end the
 /// connection is reused; in the other cases it is closed. A gap longer than
 /// `between_bytes_timeout` and an exchange longer than `total_timeout` end it with their faults,
 /// but only while somebody reads: a slow reader is not the origin's fault.
 ///
 /// What is left of the request's own body is sent while this one is read.
-pub struct ResponseBody {
+pub struct ResponseBody(State);
+
+enum State {
+    /// It came with its head, as most do, and holds nothing.
+    Whole(Bytes),
+    /// Boxed, because a response is moved about.
+    Arriving(Box<Arriving>),
+    /// That of a 101: none, but the connection itself.
+    Switched(Option<Box<Tunnel>>),
+}
+
+/// A body on its way.
+struct Arriving {
     download: Download,
     /// `None` once the body ended or failed.
     lease: Option<Lease>,
-    // Boxed, because most have neither, and a response is moved about.
-    trailers: Option<Box<HeaderMap>>,
-    tunnel: Option<Box<Tunnel>>,
+    trailers: Option<HeaderMap>,
     between_bytes: Duration,
     /// When the gap under way becomes too long.
     gap: Option<Instant>,
@@ -69,36 +79,53 @@ impl Lease {
 }
 
 impl ResponseBody {
-    pub(super) fn new(
+    /// One that is here.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self(State::Whole(bytes))
+    }
+
+    /// One on its way.
+    pub(super) fn arriving(
         download: Download,
         lease: Lease,
         between_bytes: Duration,
         total: Option<Instant>,
         metrics: Arc<OriginMetrics>,
     ) -> Self {
-        let (trailers, tunnel, gap) = (None, None, None);
-        let mut body = Self { download, lease: Some(lease), trailers, tunnel, between_bytes, gap, total, metrics };
+        let (trailers, gap) = (None, None);
+        let mut body = Arriving { download, lease: Some(lease), trailers, between_bytes, gap, total, metrics };
         body.end_if_complete();
-        body
+        Self(State::Arriving(Box::new(body)))
     }
 
-    /// That of a 101: none, but the connection itself.
-    pub(super) fn switched(tunnel: Tunnel, metrics: Arc<OriginMetrics>) -> Self {
-        let (download, between_bytes) = (Download::none(), Duration::ZERO);
-        let (lease, trailers, gap, total) = (None, None, None, None);
-        Self { download, lease, trailers, tunnel: Some(Box::new(tunnel)), between_bytes, gap, total, metrics }
+    /// That of a 101.
+    pub(super) fn switched(tunnel: Tunnel) -> Self {
+        Self(State::Switched(Some(Box::new(tunnel))))
+    }
+
+    /// All of it, if it came with its head and was not read yet.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            State::Whole(bytes) => Ok(bytes),
+            state => Err(Self(state)),
+        }
     }
 
     /// Lifts `total_timeout`: for event streams, which are meant to last.
     pub fn exempt_from_total(&mut self) {
-        self.total = None;
+        if let State::Arriving(body) = &mut self.0 {
+            body.total = None;
+        }
     }
 
     /// The connection, if the response is a 101. It holds the turn, and is closed if nobody takes it.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.tunnel.take().map(|tunnel| *tunnel)
+        let State::Switched(tunnel) = &mut self.0 else { return None };
+        tunnel.take().map(|tunnel| *tunnel)
     }
+}
 
+impl Arriving {
     fn end_if_complete(&mut self) {
         if self.download.is_complete() {
             self.end();
@@ -143,44 +170,59 @@ impl ResponseBody {
         ready!(lease.link.poll_overdue(cx, total.unwrap_or(gap)));
         Poll::Ready(Err(if total.is_some() { OriginFault::TotalTimeout } else { OriginFault::BetweenBytesTimeout }))
     }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
+        let trailers = match ready!(self.poll_piece(cx)) {
+            Ok(Piece::Data(data)) => {
+                self.end_if_complete();
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Ok(Piece::Last(data, trailers)) => {
+                self.end();
+                self.trailers = trailers;
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Ok(Piece::End(trailers)) => {
+                self.end();
+                trailers.or_else(|| self.trailers.take())
+            }
+            Err(fault) => return Poll::Ready(Some(Err(self.fail(fault)))),
+        };
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = OriginFault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
-        let this = self.get_mut();
-        let trailers = match ready!(this.poll_piece(cx)) {
-            Ok(Piece::Data(data)) => {
-                this.end_if_complete();
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            Ok(Piece::Last(data, trailers)) => {
-                this.end();
-                this.trailers = trailers.map(Box::new);
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            Ok(Piece::End(trailers)) => {
-                this.end();
-                trailers.or_else(|| this.trailers.take().map(|trailers| *trailers))
-            }
-            Err(fault) => return Poll::Ready(Some(Err(this.fail(fault)))),
-        };
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OriginFault>>> {
+        match &mut self.0 {
+            State::Whole(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            State::Arriving(body) => body.poll_frame(cx),
+            State::Whole(_) | State::Switched(_) => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none() && self.trailers.is_none()
+        match &self.0 {
+            State::Whole(bytes) => bytes.is_empty(),
+            State::Arriving(body) => body.lease.is_none() && body.trailers.is_none(),
+            State::Switched(_) => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.download.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+        match &self.0 {
+            State::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            State::Arriving(body) => body.download.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            State::Switched(_) => SizeHint::with_exact(0),
+        }
     }
 }
 
 impl std::fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseBody").field("ended", &self.lease.is_none()).finish_non_exhaustive()
+        f.debug_struct("ResponseBody").field("ended", &self.is_end_stream()).finish_non_exhaustive()
     }
 }

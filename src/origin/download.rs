@@ -46,11 +46,6 @@ impl Download {
         }
     }
 
-    /// No body.
-    pub(super) const fn none() -> Self {
-        Self::Length(0)
-    }
-
     /// Whether nothing is left, as far as its length tells.
     pub(super) const fn is_complete(&self) -> bool {
         matches!(self, Self::Length(0))

@@ -32,21 +32,24 @@ struct Inner {
     kept: BytesMut,
     /// Kept from request to request, since a timer is cheaper to postpone than to make.
     alarm: Alarm,
+    /// Where the socket is watched.
+    home: Option<Id>,
     /// Where the timer runs.
-    runtime: Option<Id>,
+    timed_by: Option<Id>,
     reused: bool,
 }
 
 impl Link {
     /// A fresh connection, which owns `slot` until its socket is closed.
     pub(super) fn new(tcp: TcpStream, slot: OwnedSemaphorePermit) -> Self {
-        let runtime = runtime();
+        let here = runtime();
         Self(Box::new(Inner {
             tcp: tcp.into(),
             slot,
             kept: BytesMut::new(),
             alarm: Alarm::default(),
-            runtime,
+            home: here,
+            timed_by: here,
             reused: false,
         }))
     }
@@ -72,13 +75,16 @@ impl Link {
     /// Prepares a connection that was idle for another request; false if it must not have one. Asks the kernel, since
     /// the runtime may not have heard yet of what has come a moment ago, and it would be taken for the answer.
     pub(super) fn resume(&mut self) -> bool {
-        self.0.reused = true;
-        let runtime = runtime();
-        if self.0.runtime != runtime {
+        let Inner { tcp, kept, alarm, home, timed_by, reused, .. } = &mut *self.0;
+        *reused = true;
+        let here = runtime();
+        if *timed_by != here {
             // A timer fails when its runtime ends, which need not be ours.
-            (self.0.alarm, self.0.runtime) = (Alarm::default(), runtime);
+            (*alarm, *timed_by) = (Alarm::default(), here);
         }
-        self.0.tcp.is_silent() && self.is_quiet()
+        let sound = kept.is_empty() && tcp.is_silent();
+        // Only a runtime that is not ours can have ended.
+        sound && (*home == here || self.is_quiet())
     }
 
     /// What was read and is not used.

@@ -30,6 +30,7 @@ mod upload;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::DATE;
 use tokio::time::Instant;
@@ -52,7 +53,7 @@ use self::pool::Pool;
 use self::queue::{Queue, Turn};
 use self::request::{Asked, Framing};
 use self::upload::Upload;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::OriginConfig;
 use crate::reason::OriginFault;
 use crate::telemetry::metrics::OriginMetrics;
@@ -119,9 +120,9 @@ impl Origin {
             // The rest of the request would be taken for the other protocol (RFC 9110 section 7.8).
             return Err(OriginFault::Protocol);
         }
-        let body = Framed { framing, upload, total };
-        self.metrics.latency.observe(self.clock.now().since(began).as_secs_f64());
-        Ok(self.respond(head, body, link, turn))
+        let now = self.clock.now();
+        self.metrics.latency.observe(now.since(began).as_secs_f64());
+        Ok(self.respond(head, Framed { framing, upload, total }, link, turn, now))
     }
 
     /// One exchange up to the response head, and a second one where that is allowed.
@@ -162,21 +163,28 @@ impl Origin {
         link
     }
 
-    fn respond(&self, mut head: Head, body: Framed, link: Link, turn: Turn) -> Reply {
-        let (length, metrics) = (head.length(), Arc::clone(&self.metrics));
+    fn respond(&self, mut head: Head, body: Framed, mut link: Link, turn: Turn, now: Moment) -> Reply {
+        let length = head.length();
         if !head.is_dated() {
             // RFC 9110 section 6.6.1: whoever has a clock says when it came.
             let date = httpdate::fmt_http_date(self.clock.wall());
             head.fields.push(DATE.as_str().as_bytes(), date.as_bytes());
         }
+        let keeps = head.keeps(body.framing);
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            ResponseBody::switched(link.into_tunnel(turn), metrics)
+            ResponseBody::switched(link.into_tunnel(turn))
+        } else if let Some(bytes) = body.whole(&mut link) {
+            if keeps {
+                // Before the turn ends, so that the next request finds the connection.
+                self.pool.put_at(link, now);
+            }
+            ResponseBody::whole(bytes)
         } else {
             let Framed { framing, upload, total } = body;
             let upload = (!upload.is_done()).then(|| Box::new(upload));
-            let lease = Lease { link, pool: Arc::clone(&self.pool), keeps: head.keeps(framing), upload, _turn: turn };
+            let lease = Lease { link, pool: Arc::clone(&self.pool), keeps, upload, _turn: turn };
             let (download, gap) = (Download::new(framing), self.config.between_bytes_timeout);
-            ResponseBody::new(download, lease, gap, total, metrics)
+            ResponseBody::arriving(download, lease, gap, total, Arc::clone(&self.metrics))
         };
         let Head { status, fields, apart, .. } = head;
         Reply { status, fields, apart, length, body }
@@ -188,4 +196,13 @@ struct Framed {
     framing: head::Framing,
     upload: Upload,
     total: Option<Instant>,
+}
+
+impl Framed {
+    /// All of the body, if it has come with its head and nothing else has, and the request is sent.
+    fn whole(&self, link: &mut Link) -> Option<Bytes> {
+        let head::Framing::Length(length) = self.framing else { return None };
+        let here = link.kept().len() as u64 == length && self.upload.is_done();
+        here.then(|| std::mem::take(link.kept()).freeze())
+    }
 }

@@ -83,7 +83,11 @@ impl Pool {
 
     /// Takes back a connection whose exchange is complete.
     pub(super) fn put(self: &Arc<Self>, link: Link) {
-        let now = self.clock.now();
+        self.put_at(link, self.clock.now());
+    }
+
+    /// The same, `now`.
+    pub(super) fn put_at(self: &Arc<Self>, link: Link, now: Moment) {
         let mut idle = self.idle.lock();
         idle.links.push_back((now, link));
         if idle.swept {

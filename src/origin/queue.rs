@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::IntGauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::config::OriginConfig;
@@ -13,32 +13,50 @@ use crate::telemetry::metrics::OriginMetrics;
 
 /// A bounded number of requests under way, and a bounded, timed queue behind them.
 pub(super) struct Queue {
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     places: Semaphore,
     patience: Duration,
-    in_flight: IntGauge,
     queued: IntGauge,
+}
+
+/// What of the turns is free, and how many are taken.
+#[derive(Debug)]
+struct Turns {
+    free: Semaphore,
+    in_flight: IntGauge,
 }
 
 /// The right to use one connection of the origin. Dropping it lets the next request start.
 #[derive(Debug)]
-pub(super) struct Turn {
-    _permit: OwnedSemaphorePermit,
-    _in_flight: Counted,
-}
+pub(super) struct Turn(Arc<Turns>);
 
-/// One unit of a gauge, for as long as it lives.
-#[derive(Debug)]
-struct Counted(IntGauge);
-
-impl Counted {
-    fn on(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
+impl Turn {
+    /// With a permit, of which it takes care from now on.
+    fn new(turns: &Arc<Turns>, permit: SemaphorePermit<'_>) -> Self {
+        permit.forget();
+        turns.in_flight.inc();
+        Self(Arc::clone(turns))
     }
 }
 
-impl Drop for Counted {
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+        self.0.free.add_permits(1);
+    }
+}
+
+/// One unit of a gauge, for as long as it lives.
+struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    fn on(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -47,10 +65,9 @@ impl Drop for Counted {
 impl Queue {
     pub(super) fn new(config: &OriginConfig, metrics: &OriginMetrics) -> Self {
         Self {
-            turns: Arc::new(semaphore(config.max_connections)),
+            turns: Arc::new(Turns { free: semaphore(config.max_connections), in_flight: metrics.in_flight.clone() }),
             places: semaphore(config.max_queue),
             patience: config.queue_timeout,
-            in_flight: metrics.in_flight.clone(),
             queued: metrics.queued.clone(),
         }
     }
@@ -60,17 +77,17 @@ impl Queue {
     ///
     /// Fails with `QueueFull` at once, or with `QueueTimeout` after `queue_timeout`.
     pub(super) async fn enter(&self) -> Result<Turn, OriginFault> {
-        let permit = match Arc::clone(&self.turns).try_acquire_owned() {
+        let permit = match self.turns.free.try_acquire() {
             Ok(permit) => permit,
             Err(_) => self.wait().await?,
         };
-        Ok(Turn { _permit: permit, _in_flight: Counted::on(&self.in_flight) })
+        Ok(Turn::new(&self.turns, permit))
     }
 
-    async fn wait(&self) -> Result<OwnedSemaphorePermit, OriginFault> {
+    async fn wait(&self) -> Result<SemaphorePermit<'_>, OriginFault> {
         let _place = self.places.try_acquire().map_err(|_| OriginFault::QueueFull)?;
         let _queued = Counted::on(&self.queued);
-        match timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await {
+        match timeout(self.patience, self.turns.free.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed.
             Ok(Err(_)) => Err(OriginFault::Abandoned),
