@@ -21,6 +21,12 @@ pub(crate) fn any(text: &[u8], suspect: impl Fn(Word) -> bool) -> Option<bool> {
     Some(words.iter().fold(suspect(last), |found, word| found | suspect(word)))
 }
 
+/// How many bytes stand before the first word that is suspect, or before those that make no word any more.
+pub(crate) fn clear(text: &[u8], suspect: impl Fn(Word) -> bool) -> usize {
+    let (words, _) = text.as_chunks::<8>();
+    8 * words.iter().take_while(|word| !suspect(Word(u64::from_ne_bytes(**word)))).count()
+}
+
 impl Word {
     /// Whether all are ASCII. Exact.
     pub(crate) const fn is_ascii(self) -> bool {
@@ -54,6 +60,9 @@ mod tests {
             prop_assert!(seen(Word::has_below) || !below);
             prop_assert!(seen(Word::has) || !is);
             prop_assert_eq!(any(&text, |word| !word.is_ascii()), Some(!text.is_ascii()));
+            let clear = clear(&text, |word| word.has(limit));
+            prop_assert!(!text[..clear].contains(&limit));
+            prop_assert!(text.len() - clear < 8 || text[clear..clear + 8].contains(&limit));
             if text.iter().all(|&b| b >= limit) {
                 prop_assert!(!seen(Word::has_below));
             }

@@ -20,13 +20,15 @@ use millpond::policy::storability::Lifetimes;
 use millpond::policy::tags::Tag;
 use millpond::policy::vary::{Selecting, Vary};
 use millpond_fuzz::{fields, numbers, sections};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 const PACKING: Packing = Packing { compress_from: Some(64), max_body: 1 << 16 };
 const NOW: Moment = Moment::from_micros(1_000_000);
-/// As in the description of the format: what stands before the checksum, and where the metadata begins.
-const CHECKSUM_AT: usize = 20;
-const HEAD_BYTES: usize = 28;
+/// As in the description of the format: where the checksum is, what it covers, the two lengths, and the metadata.
+const CHECKSUM_AT: usize = 5;
+const COVERED_AT: usize = 13;
+const LENGTHS_AT: usize = 14;
+const HEAD_BYTES: usize = 26;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&[mode, a, b, c, d], rest)) = input.split_first_chunk() else { return };
@@ -118,14 +120,13 @@ fn response(input: &[u8]) -> Entry {
 fn mended(value: &[u8]) -> Bytes {
     let mut value = value.to_vec();
     value.resize(value.len().max(HEAD_BYTES), 0);
-    value[..5].copy_from_slice(b"MPND\x01");
+    value[..CHECKSUM_AT].copy_from_slice(b"MPND\x02");
     let rest = value.len() - HEAD_BYTES;
-    let metadata = rest.min(u32::from_le_bytes([value[8], value[9], value[10], value[11]]) as usize);
-    value[8..12].copy_from_slice(&(metadata as u32).to_le_bytes());
-    value[12..CHECKSUM_AT].copy_from_slice(&((rest - metadata) as u64).to_le_bytes());
-    let mut hash = Xxh3::new();
-    hash.update(&value[..CHECKSUM_AT]);
-    hash.update(&value[HEAD_BYTES..]);
-    value[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&hash.digest().to_le_bytes());
+    let length = [0, 1, 2, 3].map(|at| value[LENGTHS_AT + at]);
+    let metadata = rest.min(u32::from_le_bytes(length) as usize);
+    value[LENGTHS_AT..][..4].copy_from_slice(&(metadata as u32).to_le_bytes());
+    value[LENGTHS_AT + 4..HEAD_BYTES].copy_from_slice(&((rest - metadata) as u64).to_le_bytes());
+    let checksum = xxh3_64(&value[COVERED_AT..]);
+    value[CHECKSUM_AT..COVERED_AT].copy_from_slice(&checksum.to_le_bytes());
     value.into()
 }

@@ -29,10 +29,20 @@ impl Fields {
         Self::of(fields)
     }
 
-    /// Fields that somebody else has written, who may have written anything; none if a map would not take them.
-    pub fn checked(fields: &[(&[u8], &[u8])]) -> Option<Self> {
-        let valid = |(name, value): &(&[u8], &[u8])| is_name(name) && !field::has_control(value);
-        (fields.len() <= MOST && fields.iter().all(valid)).then(|| Self::of(|| fields.iter().copied()))
+    /// Lines that somebody else has written, who may have written anything; none if they are not those of a head, or if a
+    /// map would not take them.
+    pub fn checked(lines: &[u8]) -> Option<Self> {
+        let (mut rest, mut count) = (lines, 0);
+        while !rest.is_empty() {
+            let (name, value) = rest.split_at(field::lower_token(rest));
+            let value = value.strip_prefix(SEPARATOR)?;
+            rest = value[field::value(value)..].strip_prefix(LINE_END)?;
+            count += 1;
+            if name.is_empty() || name.len() > LONGEST_NAME || count > MOST {
+                return None;
+            }
+        }
+        Some(Self { lines: lines.into() })
     }
 
     /// The same fields as a map whose values share one allocation. Not for the path of a hit.
@@ -65,11 +75,6 @@ impl Fields {
         }
         Self { lines: lines.into() }
     }
-}
-
-/// A name as a map writes it, and no longer than it takes.
-fn is_name(name: &[u8]) -> bool {
-    name.len() <= LONGEST_NAME && field::is_lower_token(name)
 }
 
 impl From<Lines> for Fields {
@@ -123,8 +128,8 @@ mod tests {
     #[test]
     fn what_a_map_would_not_take_is_not_taken() {
         let taken = |fields: &[(&str, &[u8])]| {
-            let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
-            Fields::checked(&fields).map(|fields| fields.to_map())
+            let lines = fields.iter().flat_map(|(name, value)| [name.as_bytes(), b": ", value, b"\r\n"].concat());
+            Fields::checked(&lines.collect::<Vec<_>>()).map(|fields| fields.to_map())
         };
         let most = vec![("x-a", &b"1"[..]); MOST + 1];
         assert_eq!(taken(&most[1..]).unwrap().len(), MOST);
@@ -134,8 +139,14 @@ mod tests {
         for name in ["", "X-A", "x a", "x:", "\u{fc}", "x\r"] {
             assert_eq!(taken(&[("x-a", b"1"), (name, b"1")]), None, "{name:?}");
         }
-        for value in [&b"\r"[..], b"a\nx-b: 2", b"\0", b"\x7f"] {
+        for value in [&b"\r"[..], b"a\nx-b: 2", b"a\rx-b: 2", b"a\n\r", b"\0", b"\x7f"] {
             assert_eq!(taken(&[("x-a", value)]), None, "{value:?}");
+        }
+        assert_eq!(Fields::checked(b"").unwrap().lines(), b"");
+        for lines in
+            [&b"x-a"[..], b"x-a:", b"x-a:1\r\n", b"x-a: 1", b"x-a: 1\r", b"x-a: 1\n", b"x-a: 1\r\n\r\n", b"\r\n"]
+        {
+            assert_eq!(Fields::checked(lines), None, "{lines:?}");
         }
     }
 
@@ -157,7 +168,8 @@ mod tests {
         fn what_is_taken_is_what_a_map_takes(name in "[ -~]{1,3}", value in vec(any::<u8>(), 0..4)) {
             let lower = name.to_ascii_lowercase() == name;
             let valid = lower && HeaderName::try_from(&name).is_ok() && HeaderValue::from_bytes(&value).is_ok();
-            prop_assert_eq!(Fields::checked(&[(name.as_bytes(), &value)]).is_some(), valid);
+            let line = [name.as_bytes(), b": ", &value, b"\r\n"].concat();
+            prop_assert_eq!(Fields::checked(&line).is_some(), valid);
         }
 
         #[test]
@@ -167,7 +179,7 @@ mod tests {
             let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
             let map = map(&fields);
             let own = Fields::from_map(&map);
-            prop_assert_eq!(Fields::checked(&own.iter().map(|(name, value)| (name.as_bytes(), value)).collect::<Vec<_>>()), Some(own.clone()));
+            prop_assert_eq!(Fields::checked(own.lines()), Some(own.clone()));
             prop_assert_eq!(&own.to_map(), &map);
             for name in map.keys() {
                 let values: Vec<_> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();

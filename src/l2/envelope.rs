@@ -2,10 +2,10 @@
 //! full key, so that no value is ever taken for another.
 //!
 //! ```text
-//! magic 4 | version 1 | flags 1 | zero 2 | metadata length 4 | body length 8 | checksum 8 | metadata | body
+//! magic 4 | version 1 | checksum 8 | flags 1 | metadata length 4 | body length 8 | metadata | body
 //! ```
 //!
-//! Integers are little-endian. The checksum (XXH3, 64 bits) covers everything but itself. It finds
+//! Integers are little-endian. The checksum (XXH3, 64 bits) covers everything behind itself. It finds
 //! damage, not malice: whoever may write to Redis may write any response, but only under its own
 //! key and with a `born` that is judged like every other.
 
@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Moment;
 use crate::entry::Seq;
@@ -29,11 +29,14 @@ use crate::policy::vary::Selecting;
 
 const MAGIC: [u8; 4] = *b"MPND";
 /// The version that this build writes, and the only one that it reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The body is compressed with Zstandard.
 const COMPRESSED: u8 = 1;
-const HEAD_BYTES: usize = 28;
-const CHECKSUM_AT: usize = 20;
+const HEAD_BYTES: usize = 26;
+const CHECKSUM_AT: usize = 5;
+/// Where that begins which the checksum covers.
+const COVERED_AT: usize = 13;
+const LENGTHS_AT: usize = 14;
 /// Zstandard's fastest ordinary level: a fill must not cost more than the round trip it follows.
 const LEVEL: i32 = 1;
 
@@ -75,15 +78,16 @@ pub struct Packing {
     pub max_body: usize,
 }
 
-/// The metadata of version 1. Its fields and their order are the format.
+/// The metadata of version 2. Its fields and their order are the format.
 #[derive(Serialize, Deserialize)]
 struct Metadata<'a> {
     #[serde(borrow)]
     key: &'a [u8],
     born: u64,
     status: u16,
+    /// [`Fields::lines`].
     #[serde(borrow)]
-    headers: Vec<(&'a [u8], &'a [u8])>,
+    fields: &'a [u8],
     #[serde(borrow)]
     selecting: Vec<(&'a str, Option<&'a [u8]>)>,
     #[serde(borrow)]
@@ -127,7 +131,7 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
         key: key.as_bytes(),
         born,
         status: content.status.as_u16(),
-        headers: content.fields.iter().map(|(name, value)| (name.as_bytes(), value)).collect(),
+        fields: content.fields.lines(),
         selecting: entry.selecting().fields().map(|(name, value)| (name.as_str(), value.map(|v| &**v))).collect(),
         tags: entry.tags().iter().map(Tag::as_str).collect(),
         route: entry.route(),
@@ -145,15 +149,14 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
     let mut value = BytesMut::with_capacity(HEAD_BYTES + metadata.len() + body.len());
     value.put_slice(&MAGIC);
     value.put_u8(VERSION);
+    value.put_u64_le(0);
     value.put_u8(if compressed.is_some() { COMPRESSED } else { 0 });
-    value.put_u16_le(0);
     value.put_u32_le(u32::try_from(metadata.len()).ok()?);
     value.put_u64_le(body.len() as u64);
-    value.put_u64_le(0);
     value.put_slice(&metadata);
     value.put_slice(body);
-    let checksum = checksum(&value);
-    value[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = xxh3_64(&value[COVERED_AT..]);
+    value[CHECKSUM_AT..COVERED_AT].copy_from_slice(&checksum.to_le_bytes());
     Some((value.freeze(), life))
 }
 
@@ -167,12 +170,13 @@ pub fn unpack(key: &Key, value: &Bytes, left: Duration, packing: Packing, now: M
     if head[4] != VERSION {
         return Err(Damage::Version);
     }
-    let (flags, metadata_bytes, body_bytes) = (head[5], number::<4>(head, 8), number::<8>(head, 12));
+    let (flags, metadata_bytes) = (head[COVERED_AT], number::<4>(head, LENGTHS_AT));
+    let body_bytes = number::<8>(head, LENGTHS_AT + 4);
     let rest = (value.len() - HEAD_BYTES) as u64;
     if metadata_bytes.checked_add(body_bytes) != Some(rest) {
         return Err(Damage::Length);
     }
-    if checksum(value) != number::<8>(head, CHECKSUM_AT) {
+    if xxh3_64(&value[COVERED_AT..]) != number::<8>(head, CHECKSUM_AT) {
         return Err(Damage::Checksum);
     }
     let body_at = HEAD_BYTES + usize::try_from(metadata_bytes).map_err(|_| Damage::Length)?;
@@ -184,7 +188,7 @@ pub fn unpack(key: &Key, value: &Bytes, left: Duration, packing: Packing, now: M
     let body = body(&value[body_at..], flags, length.ok_or(Damage::TooLarge)?)?;
     let content = Content {
         status: StatusCode::from_u16(metadata.status).map_err(|_| Damage::Metadata)?,
-        fields: Fields::checked(&metadata.headers).ok_or(Damage::Metadata)?,
+        fields: Fields::checked(metadata.fields).ok_or(Damage::Metadata)?,
         body,
     };
     let elapsed = metadata.life_ms.saturating_sub(millis(left));
@@ -221,13 +225,6 @@ fn selecting(fields: &[(&str, Option<&[u8]>)]) -> Option<Selecting> {
         HeaderName::try_from(*name).ok().map(|name| (name, value))
     });
     fields.collect::<Option<Vec<_>>>().map(Selecting::restored)
-}
-
-fn checksum(value: &[u8]) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&value[..CHECKSUM_AT]);
-    hash.update(&value[HEAD_BYTES..]);
-    hash.digest()
 }
 
 /// The little-endian number of `N` bytes at `at`.
@@ -309,21 +306,25 @@ mod tests {
         }
     }
 
-    /// What version 1 wrote for [`entry`] with the body "body", ten seconds after its arrival. A rolling
-    /// upgrade has both versions in one Redis; this file never changes, and stays readable or is
-    /// told apart.
+    /// What this version writes for [`entry`] with the body "body", ten seconds after its arrival. A rolling upgrade has
+    /// two versions in one Redis: this file never changes, and stays readable or is told apart, like that of version 1.
+    const VERSION_2: &[u8] = include_bytes!("../../tests/fixtures/envelope-2.bin");
     const VERSION_1: &[u8] = include_bytes!("../../tests/fixtures/envelope-1.bin");
 
     #[test]
     fn a16_a_value_of_each_version_is_read_or_told_apart() {
         let plain = Packing { compress_from: None, ..PACKING };
-        let left = Duration::from_secs(100);
-        let entry = unpack(&key("/a"), &Bytes::from_static(VERSION_1), left, plain, at(0)).unwrap();
+        let (value, left) = pack(&key("/a"), &entry("body"), BORN, plain, at(10)).unwrap();
+        assert_eq!(value, VERSION_2);
+        let entry = unpack(&key("/a"), &value, left, plain, at(0)).unwrap();
         assert_eq!((&*entry.content().body, entry.born(), entry.route()), (&b"body"[..], 7, "route"));
         assert_eq!(entry.selecting().fields().count(), 2);
-        let mut next = VERSION_1.to_vec();
+        let mut next = VERSION_2.to_vec();
         next[4] += 1;
-        assert_eq!(unpack(&key("/a"), &next.into(), left, plain, at(0)).unwrap_err(), Damage::Version);
+        for other in [VERSION_1, &next] {
+            let told = unpack(&key("/a"), &Bytes::copy_from_slice(other), left, plain, at(0));
+            assert_eq!(told.unwrap_err(), Damage::Version);
+        }
     }
 
     #[test]
@@ -342,7 +343,7 @@ mod tests {
         };
         assert_eq!(read(b""), Damage::Foreign);
         assert_eq!(read(b"a string that somebody else has put here"), Damage::Foreign);
-        assert_eq!(read(&with(4, 2)), Damage::Version);
+        assert_eq!(read(&with(4, VERSION + 1)), Damage::Version);
         assert_eq!(read(&value[..value.len() - 1]), Damage::Length);
         assert_eq!(read(&[&value[..], b"x"].concat()), Damage::Length);
         assert_eq!(read(&with(value.len() - 1, 0)), Damage::Checksum);

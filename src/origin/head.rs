@@ -9,7 +9,7 @@ use super::request::Asked;
 use crate::policy::fields::{is_hop_by_hop, nominated};
 use crate::reason::OriginFault;
 use crate::wire::Lines;
-use crate::wire::field::{self, Field};
+use crate::wire::field::{self, Field, Next};
 use crate::wire::lines::LONGEST_NAME;
 
 /// What a head begins with, but for its minor version.
@@ -102,11 +102,10 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
     let fields = Lines::with_capacity(bytes.len().min(USUAL));
     let mut head = Head { status, fields, apart: None, seen: Seen { http10, ..Seen::default() } };
     let mut count = 0;
-    while let Some((line, next)) = field::line(bytes, at).map_err(protocol)? {
-        if line.is_empty() {
-            return Ok(Some((next, head.without_nominated())));
-        }
-        let Field { name, value, .. } = field::parse(line).map_err(protocol)?;
+    while let Some((next, after)) = field::next(bytes, at).map_err(protocol)? {
+        let Next::Field(Field { name, value, .. }) = next else {
+            return Ok(Some((after, head.without_nominated())));
+        };
         count += 1;
         if count > MOST_FIELDS || name.len() > LONGEST_NAME {
             return Err(OriginFault::Protocol);
@@ -114,7 +113,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>, OriginFault> {
         if !head.keep_back(name, value)? {
             head.fields.push(name, value);
         }
-        at = next;
+        at = after;
     }
     Ok(None)
 }

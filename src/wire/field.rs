@@ -7,7 +7,7 @@ use bytes::BufMut;
 use memchr::memchr;
 
 use super::flaw::Flaw;
-use crate::words;
+use crate::words::{self, Word};
 
 /// What stands between a name and its value where we write them.
 pub(crate) const SEPARATOR: &[u8] = b": ";
@@ -62,10 +62,31 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| TOKEN[usize::from(b)])
 }
 
-/// Whether `text` is a token without capital letters, which names have where they are stored.
-pub(crate) fn is_lower_token(text: &[u8]) -> bool {
-    // Hardly any is not, so none is looked for: without a branch for each byte it is sooner done.
-    !text.is_empty() && text.iter().fold(true, |is, &b| is & LOWER_TOKEN[usize::from(b)])
+/// Where the token ends that `bytes` begin with.
+fn token(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(bytes.len())
+}
+
+/// The same without capital letters, which names have where they are stored.
+pub(crate) fn lower_token(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&b| !LOWER_TOKEN[usize::from(b)]).unwrap_or(bytes.len())
+}
+
+/// Where the field value ends that `bytes` begin with: at the first byte that no value may hold.
+pub(crate) fn value(bytes: &[u8]) -> usize {
+    let clear = words::clear(bytes, may_be_control);
+    let rest = &bytes[clear..];
+    clear + rest.iter().position(|&b| is_control(b)).unwrap_or(rest.len())
+}
+
+/// Whether no field value may hold this byte.
+const fn is_control(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || byte == 0x7f
+}
+
+/// Whether such a byte may be among these.
+const fn may_be_control(word: Word) -> bool {
+    word.has_below(b' ') | word.has(0x7f)
 }
 
 /// The line that starts at `from`, without its CR LF, and where the next one starts. `None` if its
@@ -78,25 +99,53 @@ pub(crate) fn line(bytes: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, 
     }
 }
 
+/// What comes next of the fields of a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next<'a> {
+    Field(Field<'a>),
+    /// The empty line behind them.
+    End,
+}
+
+/// The line that starts at `from`, taken apart, and where the next one starts. `None` if its end is not there yet.
+pub(crate) fn next(bytes: &[u8], from: usize) -> Result<Option<(Next<'_>, usize)>, Flaw> {
+    if let Some((field, length)) = sound(&bytes[from..]) {
+        return Ok(Some((Next::Field(field), from + length)));
+    }
+    let Some((line, after)) = line(bytes, from)? else { return Ok(None) };
+    Ok(Some((if line.is_empty() { Next::End } else { Next::Field(parse(line)?) }, after)))
+}
+
+/// The field line that `bytes` begin with and its length, if it is sound and all there: its value ends where the line does,
+/// so that this takes one pass. Of every other [`line`] it is left to [`parse`] to say what is wrong with it.
+fn sound(bytes: &[u8]) -> Option<(Field<'_>, usize)> {
+    let name = token(bytes);
+    let text = bytes[name..].strip_prefix(b":").filter(|_| name > 0)?;
+    let end = value(text);
+    let ends = text[end..].starts_with(LINE_END);
+    ends.then(|| (field(bytes, name, &text[..end]), name + 1 + end + LINE_END.len()))
+}
+
+/// The field whose name is the first so many bytes of its line, and that has this behind the colon.
+fn field<'a>(line: &'a [u8], name: usize, text: &'a [u8]) -> Field<'a> {
+    let lead = text.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    Field { name: &line[..name], value: trim(&text[lead..]), at: name + 1 + lead }
+}
+
 /// Takes a field line apart.
 pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
-    let end = line.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(line.len());
-    if line.get(end) != Some(&b':') || end == 0 {
-        return Err(name_flaw(line, end));
+    let name = token(line);
+    if line.get(name) != Some(&b':') || name == 0 {
+        return Err(name_flaw(line, name));
     }
-    let value = &line[end + 1..];
-    if has_control(value) {
-        return Err(value_flaw(value));
-    }
-    let lead = value.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    Ok(Field { name: &line[..end], value: trim(&value[lead..]), at: end + 1 + lead })
+    let text = &line[name + 1..];
+    if has_control(text) { Err(value_flaw(text)) } else { Ok(field(line, name, text)) }
 }
 
 /// Whether a byte that no field value may hold is among `value`. Hardly any value has one, which eight bytes at a time
 /// show; only where they do not is each byte looked at.
 pub(crate) fn has_control(value: &[u8]) -> bool {
-    let control = |bytes: &[u8]| bytes.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f);
-    words::any(value, |word| word.has_below(b' ') | word.has(0x7f)) != Some(false) && control(value)
+    words::any(value, may_be_control) != Some(false) && value.iter().any(|&b| is_control(b))
 }
 
 /// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
@@ -227,11 +276,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_line_is_the_same_whether_or_not_it_is_sound_at_the_first_look(
+            head in vec(prop_oneof![
+                8 => "[a-c]{0,2}(:| :|)[ \t]{0,2}[x\u{e9}]{0,12}[ \t]{0,2}".prop_map(String::into_bytes),
+                1 => Just(vec![0]), 1 => Just(vec![0x7f]), 1 => Just(b"\r".to_vec()), 1 => Just(b"\n".to_vec()),
+            ], 1..4),
+            rest in prop::sample::select(vec!["\r\n", "\r\n", "\r\na: b\r\n", "\r", ""]),
+        ) {
+            let bytes = [&head.concat(), rest.as_bytes()].concat();
+            let slow = line(&bytes, 0).and_then(|line| match line {
+                None => Ok(None),
+                Some((b"", next)) => Ok(Some((Next::End, next))),
+                Some((line, next)) => parse(line).map(|field| Some((Next::Field(field), next))),
+            });
+            prop_assert_eq!(next(&bytes, 0), slow);
+        }
+
+        #[test]
         fn a_control_character_is_found_wherever_it_is(
             value in vec(prop_oneof![9 => b' '..=b'~', 2 => 0x7f_u8..=255, 1 => Just(b'\t'), 1 => 0_u8..0x20], 0..40),
         ) {
-            let found = value.iter().any(|&b| b != b'\t' && b.is_ascii_control());
-            prop_assert_eq!(has_control(&value), found);
+            let found = value.iter().position(|&b| b != b'\t' && b.is_ascii_control());
+            prop_assert_eq!(has_control(&value), found.is_some());
+            prop_assert_eq!(super::value(&value), found.unwrap_or(value.len()));
         }
     }
 

@@ -67,6 +67,23 @@ async fn a_request_that_leaves_the_queue_frees_its_place() {
 }
 
 #[tokio::test]
+async fn a_body_that_came_with_its_head_holds_neither_a_turn_nor_a_connection() {
+    let (listener, at) = listen().await;
+    let subject = Subject::new(OriginConfig { max_connections: 1, ..config(at) });
+    let first = subject.spawn_get();
+    let mut peer = Peer::accept(&listener).await;
+    peer.head().await;
+    peer.say(OK).await;
+    let unread = first.await.unwrap().unwrap();
+    assert_eq!(subject.metrics.in_flight.get(), 0);
+    let (second, _) = tokio::join!(subject.get(), peer.answer(OK));
+    for answer in [second.unwrap(), unread] {
+        assert_eq!(text(answer).await.unwrap(), "ok");
+    }
+    subject.assert_idle_after(&[]);
+}
+
+#[tokio::test]
 async fn queueing_does_not_count_towards_the_first_byte() {
     let (listener, at) = listen().await;
     let limit = LATER;

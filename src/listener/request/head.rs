@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::bounds::Bounds;
 use super::target;
 use crate::listener::Fault;
-use crate::wire::field::{self, Field};
+use crate::wire::field::{self, Field, Next};
 
 /// No registered method is half as long.
 const MAX_METHOD: usize = 32;
@@ -93,15 +93,14 @@ impl HeadParser {
                 None => return partial_request_line(bytes, bounds),
             }
         }
-        while let Some((line, next)) = field::line(bytes, self.at)? {
-            if next > bounds.head_bytes {
-                break;
+        // Of what is too much nothing is read.
+        let lines = &bytes[..bytes.len().min(bounds.head_bytes.max(self.at))];
+        while let Some((next, after)) = field::next(lines, self.at)? {
+            match next {
+                Next::End => return self.finish(bytes, bounds).map(|head| Some((after, head))),
+                Next::Field(field) => self.field(&field, bounds)?,
             }
-            if line.is_empty() {
-                return self.finish(bytes, bounds).map(|head| Some((next, head)));
-            }
-            self.field(line, bounds)?;
-            self.at = next;
+            self.at = after;
         }
         if bytes.len() > bounds.head_bytes { Err(Fault::HeadTooLarge) } else { Ok(None) }
     }
@@ -131,11 +130,11 @@ impl HeadParser {
         Ok(())
     }
 
-    fn field(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), Fault> {
+    fn field(&mut self, field: &Field<'_>, bounds: &Bounds) -> Result<(), Fault> {
         if self.fields.len() == bounds.head_fields {
             return Err(Fault::TooManyFields);
         }
-        let Field { name, value, at } = field::parse(line)?;
+        let Field { name, value, at } = *field;
         let value_at = self.at + at;
         self.fields.push(Span { name: self.at..self.at + name.len(), value: value_at..value_at + value.len() });
         // Names are told apart by length first: almost every field is none of these.
