@@ -1,7 +1,7 @@
 //! Bytes looked at eight at a time: what hardly any text has is found missing sooner.
 //!
-//! The tests never miss a byte, but may see one where there is none, beside one that they have found: whoever hears that
-//! there is one looks at each byte.
+//! The tests never miss a byte, but may see one where there is none, behind one that they have found: whoever hears that
+//! there is one looks at each byte, or at the first.
 
 /// A number with a one in each byte.
 const EACH: u64 = u64::MAX / 255;
@@ -12,36 +12,67 @@ const HIGH: u64 = 0x80 * EACH;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word(u64);
 
+/// A mark at each byte of a word that is meant. The first is right, those behind it may be wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks(u64);
+
 /// Whether any word of a text is suspect; none if it is shorter than one. The last two words may overlap. All are looked
 /// at without a branch, so that the compiler can take several at a time.
 pub(crate) fn any(text: &[u8], suspect: impl Fn(Word) -> bool) -> Option<bool> {
-    let suspect = |word: &[u8; 8]| suspect(Word(u64::from_ne_bytes(*word)));
-    let last = text.last_chunk()?;
+    let last = *text.last_chunk()?;
     let (words, _) = text.as_chunks();
-    Some(words.iter().fold(suspect(last), |found, word| found | suspect(word)))
+    Some(words.iter().fold(suspect(Word::of(last)), |found, word| found | suspect(Word::of(*word))))
 }
 
-/// How many bytes stand before the first word that is suspect, or before those that make no word any more.
-pub(crate) fn clear(text: &[u8], suspect: impl Fn(Word) -> bool) -> usize {
-    let (words, _) = text.as_chunks::<8>();
-    8 * words.iter().take_while(|word| !suspect(Word(u64::from_ne_bytes(**word)))).count()
+/// Where the first byte is that is meant, or where those begin that make no word any more.
+pub(crate) fn find(text: &[u8], meant: impl Fn(Word) -> Marks) -> usize {
+    let (words, _) = text.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let Marks(marks) = meant(Word::of(*word));
+        if marks != 0 {
+            return 8 * index + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    8 * words.len()
 }
 
 impl Word {
+    /// The first byte is the lowest: what it does to a sum shows in those behind it alone.
+    const fn of(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
+    }
+
     /// Whether all are ASCII. Exact.
     pub(crate) const fn is_ascii(self) -> bool {
         self.0 & HIGH == 0
     }
 
+    /// Those below `limit`, which is ASCII.
+    pub(crate) const fn below(self, limit: u8) -> Marks {
+        // The highest bit of a byte that had none is set by this if the byte is too small, or behind one that is.
+        Marks(self.0.wrapping_sub(limit as u64 * EACH) & !self.0 & HIGH)
+    }
+
+    /// Those that are equal to `byte`.
+    pub(crate) const fn equal(self, byte: u8) -> Marks {
+        Self(self.0 ^ (byte as u64 * EACH)).below(1)
+    }
+
     /// Whether one may be below `limit`, which is ASCII.
     pub(crate) const fn has_below(self, limit: u8) -> bool {
-        // The highest bit of a byte that had none is set by this if the byte is too small, or beside one that is.
-        self.0.wrapping_sub(limit as u64 * EACH) & !self.0 & HIGH != 0
+        self.below(limit).0 != 0
     }
 
     /// Whether one may be this.
     pub(crate) const fn has(self, byte: u8) -> bool {
-        Self(self.0 ^ (byte as u64 * EACH)).has_below(1)
+        self.equal(byte).0 != 0
+    }
+}
+
+impl Marks {
+    /// Those of either.
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -60,9 +91,10 @@ mod tests {
             prop_assert!(seen(Word::has_below) || !below);
             prop_assert!(seen(Word::has) || !is);
             prop_assert_eq!(any(&text, |word| !word.is_ascii()), Some(!text.is_ascii()));
-            let clear = clear(&text, |word| word.has(limit));
-            prop_assert!(!text[..clear].contains(&limit));
-            prop_assert!(text.len() - clear < 8 || text[clear..clear + 8].contains(&limit));
+            let meant = |b: u8| b < limit || b == 0x7f;
+            let found = find(&text, |word| word.below(limit).or(word.equal(0x7f)));
+            let tail = text.len() / 8 * 8;
+            prop_assert_eq!(found, text[..tail].iter().position(|&b| meant(b)).unwrap_or(tail));
             if text.iter().all(|&b| b >= limit) {
                 prop_assert!(!seen(Word::has_below));
             }

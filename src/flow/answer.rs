@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::Response;
+use http::{Method, Response};
 
 use crate::key;
 use crate::listener::Fault;
@@ -96,7 +96,10 @@ impl Proxy {
             metrics.passed[reason as usize].inc();
         }
         self.metrics.latency[books.outcome as usize].observe(self.clock.now().since(visit.started).as_secs_f64());
-        response.body_mut().count(&metrics.body_bytes);
+        // An answer to HEAD may have a body, which nobody is sent.
+        if visit.parts.method != Method::HEAD {
+            response.body_mut().count(&metrics.body_bytes);
+        }
         if self.access.wants(response.status().as_u16(), books.fault) {
             let record = Record::new(visit, &response, books, route.as_deref(), &self.access);
             response.body_mut().record(record);

@@ -47,7 +47,7 @@ enum Source {
     Pieces(VecDeque<Bytes>),
     /// A fetch that several clients read while it streams.
     Shared(Shared),
-    /// The origin's response, for this client alone.
+    /// The origin's response, for this client alone, while it arrives.
     Origin(Box<Replay<ResponseBody>>),
 }
 

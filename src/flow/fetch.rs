@@ -288,7 +288,7 @@ impl Fetch {
         }
         // The client first: once the leader has let go, it looks for its answer.
         if let Some(client) = client {
-            // A client that has left needs no answer; the origin's connection closes with it.
+            // A client that has left needs no answer; what is still to come of it closes the origin's connection.
             let _ = client.send(Direct { response, reason });
         }
         leader.uncacheable();

@@ -31,7 +31,7 @@ use crate::wire::Tunnel;
 pub struct ResponseBody(State);
 
 enum State {
-    /// It came with its head, as most do, and holds nothing.
+    /// It came with its head, as most do whose length is known, and holds nothing.
     Whole(Bytes),
     /// Boxed, because a response is moved about.
     Arriving(Box<Arriving>),
@@ -103,7 +103,7 @@ impl ResponseBody {
         Self(State::Switched(Some(Box::new(tunnel))))
     }
 
-    /// All of it, if it came with its head and was not read yet.
+    /// All of it, if it came with its head. Nothing of it may have been read before.
     pub fn into_whole(self) -> Result<Bytes, Self> {
         match self.0 {
             State::Whole(bytes) => Ok(bytes),

@@ -173,10 +173,12 @@ impl Origin {
         let keeps = head.keeps(body.framing);
         let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             ResponseBody::switched(link.into_tunnel(turn))
-        } else if let Some(bytes) = body.whole(&mut link) {
+        } else if let Some(bytes) = body.take_whole(&mut link) {
+            // Before the turn ends: the next request finds the connection, or it is closed.
             if keeps {
-                // Before the turn ends, so that the next request finds the connection.
                 self.pool.put_at(link, now);
+            } else {
+                drop(link);
             }
             ResponseBody::whole(bytes)
         } else {
@@ -199,8 +201,8 @@ struct Framed {
 }
 
 impl Framed {
-    /// All of the body, if it has come with its head and nothing else has, and the request is sent.
-    fn whole(&self, link: &mut Link) -> Option<Bytes> {
+    /// All of the body, if its length is known, it has come with its head and nothing else has, and the request is sent.
+    fn take_whole(&self, link: &mut Link) -> Option<Bytes> {
         let head::Framing::Length(length) = self.framing else { return None };
         let here = link.kept().len() as u64 == length && self.upload.is_done();
         here.then(|| std::mem::take(link.kept()).freeze())

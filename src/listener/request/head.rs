@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
+use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::bounds::Bounds;
@@ -55,6 +56,8 @@ const USUAL_FIELDS: usize = 16;
 pub(in crate::listener) struct HeadParser {
     /// Where the first unread line starts.
     at: usize,
+    /// Bytes that were there at the last look, which found no end of a line behind `at`.
+    searched: usize,
     method: Range<usize>,
     target: Range<usize>,
     fields: SmallVec<[Span; USUAL_FIELDS]>,
@@ -93,15 +96,19 @@ impl HeadParser {
                 None => return partial_request_line(bytes, bounds),
             }
         }
-        // Of what is too much nothing is read.
+        // What lies behind the bound is not read; and what comes byte by byte, not from the start of its line for each.
         let lines = &bytes[..bytes.len().min(bounds.head_bytes.max(self.at))];
-        while let Some((next, after)) = field::next(lines, self.at)? {
-            match next {
-                Next::End => return self.finish(bytes, bounds).map(|head| Some((after, head))),
-                Next::Field(field) => self.field(&field, bounds)?,
+        let fresh = &lines[self.searched.min(lines.len())..];
+        if self.searched == 0 || memchr(b'\n', fresh).is_some() {
+            while let Some((next, after)) = field::next(lines, self.at)? {
+                match next {
+                    Next::End => return self.finish(bytes, bounds).map(|head| Some((after, head))),
+                    Next::Field(field) => self.field(&field, bounds)?,
+                }
+                self.at = after;
             }
-            self.at = after;
         }
+        self.searched = lines.len();
         if bytes.len() > bounds.head_bytes { Err(Fault::HeadTooLarge) } else { Ok(None) }
     }
 
@@ -112,7 +119,7 @@ impl HeadParser {
         if method.len() > MAX_METHOD || !field::is_token(method) {
             return Err(Fault::Method);
         }
-        let target_end = memchr::memchr(b' ', rest).ok_or(Fault::RequestLine)?;
+        let target_end = memchr(b' ', rest).ok_or(Fault::RequestLine)?;
         if target_end > bounds.target_bytes {
             return Err(Fault::TargetTooLong);
         }
@@ -249,7 +256,7 @@ impl HeadParser {
             parts.headers.append(name, value);
         }
         self.seen = Seen::default();
-        self.at = 0;
+        (self.at, self.searched) = (0, 0);
         Ok(parts)
     }
 }
@@ -258,13 +265,13 @@ impl HeadParser {
 /// protocol (TLS, say), or a target that is already too long.
 #[cold]
 fn partial_request_line(bytes: &[u8], bounds: &Bounds) -> Result<Option<(usize, Head)>, Fault> {
-    let end = memchr::memchr(b' ', bytes);
+    let end = memchr(b' ', bytes);
     let method = &bytes[..end.unwrap_or(bytes.len())];
     if method.len() > MAX_METHOD || !field::is_token(method) {
         return Err(Fault::Method);
     }
     let rest = end.map_or(&[][..], |end| &bytes[end + 1..]);
-    let target = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let target = memchr(b' ', rest).unwrap_or(rest.len());
     if target > bounds.target_bytes {
         return Err(Fault::TargetTooLong);
     }

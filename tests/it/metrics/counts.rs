@@ -64,6 +64,25 @@ async fn requests_and_responses_are_counted_by_route_and_outcome() {
 }
 
 #[tokio::test]
+async fn bytes_of_bodies_are_counted_that_were_sent_and_none_of_an_answer_to_head() {
+    let origin = Origin::start().await;
+    origin.on("/a", |r| r.header("Cache-Control", "max-age=60").body("12345"));
+    origin.on("/own", |r| r.header("Cache-Control", "no-store").body("own"));
+    let proxy = main_route(&origin).await;
+    let client = proxy.client();
+    // The first of these fetches the whole, to see whether it can be stored.
+    for path in ["/own", "/a", "/a"] {
+        assert_eq!(client.ask("HEAD", path).send().await.status, 200);
+    }
+    assert!(scrape(&proxy).await.nonzero("response_body_bytes_total").is_empty());
+    for path in ["/own", "/a", "/a"] {
+        client.get(path).send().await;
+    }
+    proxy.answering(0).await;
+    assert_eq!(scrape(&proxy).await.nonzero("response_body_bytes_total"), ["route=\"main\" 13"]);
+}
+
+#[tokio::test]
 async fn refreshes_and_stale_answers_are_counted_by_how_they_ended() {
     let origin = Origin::start().await;
     let fields = "max-age=10, stale-while-revalidate=10, stale-if-error=60";
