@@ -25,7 +25,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(
-        visit: &Visit,
+        visit: &mut Visit,
         response: &Response<Body>,
         books: Books,
         route: Option<&Route>,
@@ -38,7 +38,8 @@ impl Record {
             peer: visit.client(),
             method: Some(visit.parts.method.clone()),
             host: visit.host_field().cloned(),
-            uri: Some(visit.parts.uri.clone()),
+            // Nobody asks for it any more.
+            uri: Some(std::mem::take(&mut visit.parts.uri)),
             status: response.status().as_u16(),
             outcome: books.outcome,
             reason: books.reason,
