@@ -123,7 +123,7 @@ pub(crate) fn next(bytes: &[u8], from: usize) -> Result<Option<(Next<'_>, usize)
 }
 
 /// The field line that `bytes` begin with and its length, if it is sound and all there: its value ends where the line does,
-/// so that this takes one pass. Of every other [`line`] it is left to [`parse`] to say what is wrong with it.
+/// so that this takes one pass. Of every other [`line()`] it is left to [`parse`] to say what is wrong with it.
 fn sound(bytes: &[u8]) -> Option<(Field<'_>, usize)> {
     let name = token(bytes);
     let text = bytes[name..].strip_prefix(b":").filter(|_| name > 0)?;
