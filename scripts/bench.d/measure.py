@@ -49,16 +49,22 @@ def load(server, path, seconds, connections=64, method="GET", paths=None, fields
     with_wrk = load.with_wrk and method != "HEAD"
     make = wrk_command if with_wrk else closed_command
     command = make(server, path, seconds, connections, method, paths, fields, status)
-    before = server.cpu_seconds()
-    done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
-    used = server.cpu_seconds() - before
-    output = done.stdout + done.stderr
-    result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT ")), None)
-    if done.returncode or not result:
-        raise Failure(f"the load on {server.name} failed: {output}")
-    requests, micros, p50, p99, p999, broken, bad = map(float, result)
-    if broken or bad or not requests:
-        raise Failure(f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}")
+    # A peer may break a connection now and then; whoever does so twice in a row, or is Millpond, fails.
+    for attempts_left in (0,) if server.name.startswith("Millpond") else (1, 0):
+        before = server.cpu_seconds()
+        done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
+        used = server.cpu_seconds() - before
+        output = done.stdout + done.stderr
+        result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT ")), None)
+        if done.returncode or not result:
+            raise Failure(f"the load on {server.name} failed: {output}")
+        requests, micros, p50, p99, p999, broken, bad = map(float, result)
+        if requests and not broken and not bad:
+            break
+        failure = f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}"
+        if not attempts_left:
+            raise Failure(failure)
+        print(f"  measured again, since {failure}", flush=True)
     return {
         "per_second": requests / micros * 1e6,
         "cpu_us": used / requests * 1e6,
