@@ -1,7 +1,6 @@
 //! Bytes looked at eight at a time: what hardly any text has is found missing sooner.
 //!
-//! The tests never miss a byte, but may see one where there is none, behind one that they have found: whoever hears that
-//! there is one looks at each byte, or at the first.
+//! No byte is missed, but one may be seen where there is none, behind one that is: so only the first of a word counts.
 
 /// A number with a one in each byte.
 const EACH: u64 = u64::MAX / 255;
@@ -15,14 +14,6 @@ pub(crate) struct Word(u64);
 /// A mark at each byte of a word that is meant. The first is right, those behind it may be wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks(u64);
-
-/// Whether any word of a text is suspect; none if it is shorter than one. The last two words may overlap. All are looked
-/// at without a branch, so that the compiler can take several at a time.
-pub(crate) fn any(text: &[u8], suspect: impl Fn(Word) -> bool) -> Option<bool> {
-    let last = *text.last_chunk()?;
-    let (words, _) = text.as_chunks();
-    Some(words.iter().fold(suspect(Word::of(last)), |found, word| found | suspect(Word::of(*word))))
-}
 
 /// Where the first byte is that is meant, or where those begin that make no word any more.
 pub(crate) fn find(text: &[u8], meant: impl Fn(Word) -> Marks) -> usize {
@@ -42,9 +33,9 @@ impl Word {
         Self(u64::from_le_bytes(bytes))
     }
 
-    /// Whether all are ASCII. Exact.
-    pub(crate) const fn is_ascii(self) -> bool {
-        self.0 & HIGH == 0
+    /// Those that are not ASCII.
+    pub(crate) const fn beyond_ascii(self) -> Marks {
+        Marks(self.0 & HIGH)
     }
 
     /// Those below `limit`, which is ASCII.
@@ -56,16 +47,6 @@ impl Word {
     /// Those that are equal to `byte`.
     pub(crate) const fn equal(self, byte: u8) -> Marks {
         Self(self.0 ^ (byte as u64 * EACH)).below(1)
-    }
-
-    /// Whether one may be below `limit`, which is ASCII.
-    pub(crate) const fn has_below(self, limit: u8) -> bool {
-        self.below(limit).0 != 0
-    }
-
-    /// Whether one may be this.
-    pub(crate) const fn has(self, byte: u8) -> bool {
-        self.equal(byte).0 != 0
     }
 }
 
@@ -79,32 +60,27 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
-    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     use super::*;
 
+    type Mark = fn(Word, u8) -> Marks;
+    type IsMeant = fn(u8, u8) -> bool;
+
     proptest! {
         #[test]
-        fn no_byte_is_missed_and_none_is_seen_in_what_has_nothing_near_it(text in vec(proptest::num::u8::ANY, 8..40), limit in 1_u8..0x80) {
-            let seen = |test: fn(Word, u8) -> bool| any(&text, |word| test(word, limit)).unwrap();
-            let (below, is) = (text.iter().any(|&b| b < limit), text.contains(&limit));
-            prop_assert!(seen(Word::has_below) || !below);
-            prop_assert!(seen(Word::has) || !is);
-            prop_assert_eq!(any(&text, |word| !word.is_ascii()), Some(!text.is_ascii()));
-            let meant = |b: u8| b < limit || b == 0x7f;
-            let found = find(&text, |word| word.below(limit).or(word.equal(0x7f)));
+        fn the_first_byte_that_is_meant_is_found_and_no_other(text in vec(proptest::num::u8::ANY, 0..40), limit in 1_u8..0x80) {
+            let tests: [(Mark, IsMeant); 4] = [
+                (Word::below, |b, limit| b < limit),
+                (Word::equal, |b, byte| b == byte),
+                (|word, _| word.beyond_ascii(), |b, _| !b.is_ascii()),
+                (|word, limit| word.below(limit).or(word.equal(0x7f)), |b, limit| b < limit || b == 0x7f),
+            ];
             let tail = text.len() / 8 * 8;
-            prop_assert_eq!(found, text[..tail].iter().position(|&b| meant(b)).unwrap_or(tail));
-            if text.iter().all(|&b| b >= limit) {
-                prop_assert!(!seen(Word::has_below));
+            for (mark, is_meant) in tests {
+                let first = text[..tail].iter().position(|&b| is_meant(b, limit)).unwrap_or(tail);
+                prop_assert_eq!(find(&text, |word| mark(word, limit)), first);
             }
         }
-    }
-
-    #[test]
-    fn short_text_has_no_words_and_the_last_may_overlap() {
-        assert_eq!(any(b"1234567", |_| true), None);
-        let has_9 = |text| any(text, |word| word.has(b'9'));
-        assert_eq!((has_9(b"12345678"), has_9(b"123456789")), (Some(false), Some(true)));
     }
 }

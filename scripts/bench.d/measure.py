@@ -49,22 +49,36 @@ def load(server, path, seconds, connections=64, method="GET", paths=None, fields
     with_wrk = load.with_wrk and method != "HEAD"
     make = wrk_command if with_wrk else closed_command
     command = make(server, path, seconds, connections, method, paths, fields, status)
-    # A peer may break a connection now and then; whoever does so twice in a row, or is Millpond, fails.
-    for attempts_left in (0,) if server.name.startswith("Millpond") else (1, 0):
-        before = server.cpu_seconds()
-        done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
-        used = server.cpu_seconds() - before
-        output = done.stdout + done.stderr
-        result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT ")), None)
-        if done.returncode or not result:
-            raise Failure(f"the load on {server.name} failed: {output}")
-        requests, micros, p50, p99, p999, broken, bad = map(float, result)
-        if requests and not broken and not bad:
-            break
-        failure = f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}"
-        if not attempts_left:
-            raise Failure(failure)
-        print(f"  measured again, since {failure}", flush=True)
+    try:
+        return once(server, command)
+    except Broken as failure:
+        if server.name.startswith("Millpond"):
+            raise
+        # A peer may break a connection now and then; one that does so twice in a row fails.
+        print(f"  measured again: {failure}", flush=True)
+        return once(server, command)
+
+
+# Whether wrk makes the load in place of our own.
+load.with_wrk = False
+
+
+class Broken(Failure):
+    """Not every request of a load was answered as it should be."""
+
+
+def once(server, command):
+    """The figures of one load."""
+    before = server.cpu_seconds()
+    done = subprocess.run([str(word) for word in ["taskset", "-c", LOAD_CORE, *command]], capture_output=True, text=True)
+    used = server.cpu_seconds() - before
+    output = done.stdout + done.stderr
+    result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT ")), None)
+    if done.returncode or not result:
+        raise Failure(f"the load on {server.name} failed: {output}")
+    requests, micros, p50, p99, p999, broken, bad = map(float, result)
+    if broken or bad or not requests:
+        raise Broken(f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}")
     return {
         "per_second": requests / micros * 1e6,
         "cpu_us": used / requests * 1e6,
@@ -72,10 +86,6 @@ def load(server, path, seconds, connections=64, method="GET", paths=None, fields
         "p99_ms": p99 / 1000,
         "p999_ms": p999 / 1000,
     }
-
-
-# Whether wrk makes the load in place of our own.
-load.with_wrk = False
 
 
 def closed_command(server, path, seconds, connections, method, paths, fields, status):

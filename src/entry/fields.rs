@@ -34,9 +34,9 @@ impl Fields {
     pub fn checked(lines: &[u8]) -> Option<Self> {
         let (mut rest, mut count) = (lines, 0);
         while !rest.is_empty() {
-            let (name, value) = rest.split_at(field::lower_token(rest));
+            let (name, value) = rest.split_at(field::lower_token_end(rest));
             let value = value.strip_prefix(SEPARATOR)?;
-            rest = value[field::value(value)..].strip_prefix(LINE_END)?;
+            rest = value[field::value_end(value)..].strip_prefix(LINE_END)?;
             count += 1;
             if name.is_empty() || name.len() > LONGEST_NAME || count > MOST {
                 return None;

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use crate::words::{self, Word};
+use crate::words::{self, Marks, Word};
 
 /// Appends `value` as a JSON string. Of a value longer than `limit` bytes the first `limit`
 /// appear, then a mark that tells its full length.
@@ -70,20 +70,22 @@ fn push_escape(out: &mut Vec<u8>, c: char) {
     }
 }
 
-/// Whether all of it stands for itself between quotes, as nearly everything does that is ever logged. Where eight bytes at
-/// a time do not show it, each is looked at.
+/// Whether all of it stands for itself between quotes, as nearly everything does that is ever logged. Eight bytes at a time
+/// are looked at, and those behind them.
 fn is_plain(value: &[u8]) -> bool {
-    let plain = |bytes: &[u8]| bytes.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\');
-    let odd = |word: Word| word.has(0x7f) | word.has(b'"') | word.has(b'\\');
-    let suspect = |word: Word| !word.is_ascii() | word.has_below(b' ') | odd(word);
-    words::any(value, suspect) == Some(false) || plain(value)
+    let quoting = |word: Word| word.equal(b'"').or(word.equal(b'\\'));
+    let rest = &value[words::find(value, |word| unprintable(word).or(quoting(word)))..];
+    rest.iter().all(|&b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\')
 }
 
 /// The same without regard to quotes and backslashes.
 fn is_printable(text: &[u8]) -> bool {
-    let printable = |bytes: &[u8]| bytes.iter().all(|b| matches!(b, b' '..=b'~'));
-    let suspect = |word: Word| !word.is_ascii() | word.has_below(b' ') | word.has(0x7f);
-    words::any(text, suspect) == Some(false) || printable(text)
+    text[words::find(text, unprintable)..].iter().all(|b| matches!(b, b' '..=b'~'))
+}
+
+/// Bytes that are no printable ASCII.
+const fn unprintable(word: Word) -> Marks {
+    word.beyond_ascii().or(word.below(b' ')).or(word.equal(0x7f))
 }
 
 /// Controls (C0, DEL, C1), line separators, direction marks and the byte order mark.

@@ -63,18 +63,18 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 }
 
 /// Where the token ends that `bytes` begin with.
-fn token(bytes: &[u8]) -> usize {
+fn token_end(bytes: &[u8]) -> usize {
     bytes.iter().position(|&b| !TOKEN[usize::from(b)]).unwrap_or(bytes.len())
 }
 
 /// The same without capital letters, which names have where they are stored.
-pub(crate) fn lower_token(bytes: &[u8]) -> usize {
+pub(crate) fn lower_token_end(bytes: &[u8]) -> usize {
     bytes.iter().position(|&b| !LOWER_TOKEN[usize::from(b)]).unwrap_or(bytes.len())
 }
 
 /// Where the field value ends that `bytes` begin with: at the first byte that no value may hold. Hardly any value has one
 /// before its line ends, so eight bytes are looked at at a time.
-pub(crate) fn value(bytes: &[u8]) -> usize {
+pub(crate) fn value_end(bytes: &[u8]) -> usize {
     let mut end = 0;
     loop {
         end += words::find(&bytes[end..], |word| word.below(b' ').or(word.equal(0x7f)));
@@ -125,9 +125,9 @@ pub(crate) fn next(bytes: &[u8], from: usize) -> Result<Option<(Next<'_>, usize)
 /// The field line that `bytes` begin with and its length, if it is sound and all there: its value ends where the line does,
 /// so that this takes one pass. Of every other [`line()`] it is left to [`parse`] to say what is wrong with it.
 fn sound(bytes: &[u8]) -> Option<(Field<'_>, usize)> {
-    let name = token(bytes);
+    let name = token_end(bytes);
     let text = bytes[name..].strip_prefix(b":").filter(|_| name > 0)?;
-    let end = value(text);
+    let end = value_end(text);
     let ends = text[end..].starts_with(LINE_END);
     ends.then(|| (field(bytes, name, &text[..end]), name + 1 + end + LINE_END.len()))
 }
@@ -140,7 +140,7 @@ fn field<'a>(line: &'a [u8], name: usize, text: &'a [u8]) -> Field<'a> {
 
 /// Takes a field line apart.
 pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
-    let name = token(line);
+    let name = token_end(line);
     if line.get(name) != Some(&b':') || name == 0 {
         return Err(name_flaw(line, name));
     }
@@ -150,7 +150,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Field<'_>, Flaw> {
 
 /// Whether a byte that no field value may hold is among these.
 pub(crate) fn has_control(bytes: &[u8]) -> bool {
-    value(bytes) < bytes.len()
+    value_end(bytes) < bytes.len()
 }
 
 /// Removes optional white space, which is SP and HTAB alone (RFC 9110 section 5.6.3).
@@ -303,7 +303,7 @@ mod tests {
         ) {
             let found = value.iter().position(|&b| b != b'\t' && b.is_ascii_control());
             prop_assert_eq!(has_control(&value), found.is_some());
-            prop_assert_eq!(super::value(&value), found.unwrap_or(value.len()));
+            prop_assert_eq!(value_end(&value), found.unwrap_or(value.len()));
         }
     }
 

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{LATER, OK, Peer, SOON, Subject, config, listen, text};
+use crate::harness::{LATER, OK, Peer, SOON, Subject, config, listen, soon, text};
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
@@ -80,6 +80,20 @@ async fn a_body_that_came_with_its_head_holds_neither_a_turn_nor_a_connection() 
     for answer in [second.unwrap(), unread] {
         assert_eq!(text(answer).await.unwrap(), "ok");
     }
+    subject.assert_idle_after(&[]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_kept_is_closed_before_anybody_reads_a_body_that_came_with_its_head() {
+    let (listener, at) = listen().await;
+    let subject = Subject::at(at);
+    let first = subject.spawn_get();
+    let mut peer = Peer::accept(&listener).await;
+    peer.head().await;
+    peer.say("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok").await;
+    let unread = first.await.unwrap().unwrap();
+    soon("the end of the connection", peer.closed()).await;
+    assert_eq!(text(unread).await.unwrap(), "ok");
     subject.assert_idle_after(&[]);
 }
 
