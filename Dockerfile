@@ -11,6 +11,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -
 WORKDIR /build
 # Only what the build reads, so that a change to documentation or tests compiles nothing again.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo ./.cargo
 COPY benches ./benches
 COPY src ./src
 # Dependencies and their objects live in cache mounts: they survive a change to the sources and stay out of the image.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{AdminConfig, Config};
 use crate::control::Controls;
 use crate::flow::{Parts, Proxy, Service};
+use crate::l1::Expiry;
 use crate::l2::envelope::Packing;
 use crate::l2::{self, Absent, Remote};
 use crate::listener::{Bound, Drained, ListenError, Shutdown};
@@ -50,6 +51,9 @@ pub enum StartError {
     /// Redis can not be addressed as configured.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// There is no thread for what has to be done beside serving.
+    #[error("cannot start a thread: {0}; the system is out of threads or memory")]
+    Thread(io::Error),
     /// The access log could not be set up.
     #[error("cannot start the access log: {0}; the system is out of threads, memory or descriptors")]
     AccessLog(io::Error),
@@ -66,6 +70,7 @@ pub struct Server {
     admin: Option<JoinHandle<()>>,
     admin_end: Shutdown,
     follower: JoinHandle<()>,
+    _expiry: Expiry,
 }
 
 impl Server {
@@ -74,10 +79,7 @@ impl Server {
         let Options { clock, metrics, log } = options;
         let bound = Bound::bind(&config.listen)?;
         let admin_socket = match &config.admin {
-            Some(AdminConfig { listen, token }) => {
-                let socket = TcpListener::bind(listen).await;
-                Some((socket.map_err(|fault| StartError::Admin { address: *listen, fault })?, token.clone()))
-            }
+            Some(admin) => Some((bind_admin(admin).await?, admin.token.clone())),
             None => None,
         };
         let lost = metrics.log_lines_lost.clone();
@@ -93,6 +95,7 @@ impl Server {
             remote: remote(&config, &clock, &metrics, log_id)?,
         };
         let proxy = Arc::new(Proxy::new(&config, parts));
+        let expiry = proxy.expire().map_err(StartError::Thread)?;
         let following = Arc::clone(&proxy);
         let follower = tokio::spawn(async move {
             if let Some(shared) = following.log().shared() {
@@ -100,8 +103,7 @@ impl Server {
             }
         });
         let shutdown = Shutdown::new();
-        let address = bound.local_addr();
-        let limits = config.limits.clone();
+        let (address, limits) = (bound.local_addr(), config.limits.clone());
         let controls = Arc::new(Controls {
             proxy: Arc::clone(&proxy),
             metrics: Arc::clone(&metrics),
@@ -117,13 +119,21 @@ impl Server {
         });
         let (listening, end) = (metrics.listener.clone(), shutdown.clone());
         let serving = tokio::spawn(async move {
-            if let Some(shared) = proxy.log().shared() {
-                // Clients wait in the backlog meanwhile: it is listened to already.
-                shared.introduced(INTRODUCTION).await;
-            }
+            introduced(&proxy).await;
             bound.run(Service(proxy), limits, listening, end).await
         });
-        Ok(Self { address, admin_address, controls, access, shutdown, serving, admin, admin_end, follower })
+        Ok(Self {
+            address,
+            admin_address,
+            controls,
+            access,
+            shutdown,
+            serving,
+            admin,
+            admin_end,
+            follower,
+            _expiry: expiry,
+        })
     }
 
     /// Where clients connect.
@@ -169,6 +179,19 @@ impl Server {
         self.access.flush(FLUSH_DEADLINE).await;
         cut
     }
+}
+
+/// Waits until the fleet knows this instance, if there is one.
+async fn introduced(proxy: &Proxy) {
+    if let Some(shared) = proxy.log().shared() {
+        // Clients wait in the backlog meanwhile: it is listened to already.
+        shared.introduced(INTRODUCTION).await;
+    }
+}
+
+async fn bind_admin(admin: &AdminConfig) -> Result<TcpListener, StartError> {
+    let socket = TcpListener::bind(admin.listen).await;
+    socket.map_err(|fault| StartError::Admin { address: admin.listen, fault })
 }
 
 /// The shared tier, if there is one.

@@ -109,7 +109,7 @@ fn lifetimes_are_bounded(numbers: [u64; 8], response: &HeaderMap, request: &Head
         Provenance { born: 0, received, fetch_time: exchange.response_delay, jitter: jitter as f64 / 100.0 };
     let content = Content { status: StatusCode::OK, fields: Fields::from_map(response), body: Bytes::new() };
     let selecting = Selecting::new(storable.vary.names(), request);
-    let entry = Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance);
+    let entry = Entry::new(storable, content, selecting, Vec::new(), "r", provenance);
     assert!(entry.lifetimes().fresh_for <= granted.fresh_for, "jitter only shortens");
 
     let at = |millis: u64| received.plus(Duration::from_millis(millis));

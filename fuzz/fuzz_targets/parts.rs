@@ -212,8 +212,8 @@ impl Known {
     }
 
     fn is_whole(&self, entry: &Entry) {
-        let body = &entry.content().body;
-        assert_eq!((entry.content().status, Some(body.len() as u64)), (StatusCode::OK, self.complete));
+        let body = entry.body();
+        assert_eq!((entry.status(), Some(body.len() as u64)), (StatusCode::OK, self.complete));
         assert!(self.ranges.iter().any(|range| range.start == 0));
         let pattern = Arrival::read(format!("{} - bytes 0-0/*", char::from(self.tag)).as_bytes()).expect("a part");
         assert_eq!(body, &pattern.bytes(0..body.len() as u64));
@@ -248,5 +248,5 @@ fn entry(headers: HeaderMap, body: Bytes) -> Entry {
     let provenance = Provenance { born: 0, received: Moment::default(), fetch_time: Duration::ZERO, jitter: 0.0 };
     let content = Content { status: StatusCode::PARTIAL_CONTENT, fields: Fields::from_map(&headers), body };
     let selecting = Selecting::new(&[], &HeaderMap::new());
-    Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
+    Entry::new(storable, content, selecting, Vec::new(), "r", provenance)
 }

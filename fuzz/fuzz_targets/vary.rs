@@ -61,7 +61,7 @@ fuzz_target!(|input: &[u8]| {
     let slot = MEMORY.find(key.as_bytes());
     let found = slot.as_ref().and_then(|slot| slot.select(&asked));
     let fits = |(entry, of): &&(Arc<Entry>, HeaderMap)| same(entry.selecting().names(), of, &asked);
-    let speaks = |entry: &Arc<Entry>| entry.selecting().speaks(&entry.content().fields, &asked);
+    let speaks = |entry: &Arc<Entry>| entry.selecting().speaks(entry.fields(), &asked);
     let (fitting, speaking) = (model.iter().any(|kept| fits(&kept)), model.iter().any(|(entry, _)| speaks(entry)));
     assert_eq!(found.is_some(), fitting || speaking, "what fits is found");
     if let Some(found) = found {
@@ -124,5 +124,5 @@ fn entry(storable: Storable, headers: HeaderMap, request: &HeaderMap, number: us
     let content =
         Content { status: StatusCode::OK, fields: Fields::from_map(&headers), body: Bytes::from(number.to_string()) };
     let provenance = Provenance { born: 0, received: NOW, fetch_time: Duration::ZERO, jitter: 0.0 };
-    Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
+    Entry::new(storable, content, selecting, Vec::new(), "r", provenance)
 }

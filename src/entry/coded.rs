@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 
+use super::body::shared_weight;
 use super::{Entry, Fields, allocated};
 use crate::policy::coding::{self, Codable, Coding};
 
@@ -56,12 +57,12 @@ const fn bit(coding: Coding) -> u8 {
 impl Entry {
     /// Whether its body may be coded.
     pub fn codable(&self) -> Option<Codable> {
-        self.codable.get_or(|| coding::codable(self.content.status, &self.content.fields))
+        self.codable.get_or(|| coding::codable(self.status, &self.fields))
     }
 
     /// The form in this coding, once it is made and if it is smaller.
     pub fn coded(&self, coding: Coding) -> Option<&Coded> {
-        self.later.get()?.forms.done[coding as usize].get()?.as_deref()
+        self.later_so_far()?.forms.done[coding as usize].get()?.as_deref()
     }
 
     /// Takes on the making of a form, which nobody else will then begin. False if somebody has.
@@ -80,7 +81,7 @@ impl Entry {
     /// Hangs a coded body on the entry. Whoever keeps the entry weighs it anew.
     pub fn attach(&self, coding: Coding, body: Bytes) {
         if let Some(codable) = self.codable() {
-            let fields = coding::coded_fields(self.content.fields.to_map(), coding, codable);
+            let fields = coding::coded_fields(self.fields.to_map(), coding, codable);
             let fields = Fields::from_map(&fields);
             let forms = &self.later().forms;
             forms.begun.fetch_or(bit(coding), Ordering::AcqRel);
@@ -103,7 +104,7 @@ impl Forms {
     pub(super) fn weight(&self) -> usize {
         let made = self.done.iter().filter_map(|done| done.get()?.as_deref());
         let each = |coded: &Coded| {
-            allocated(size_of::<Coded>()) + allocated(coded.fields.lines().len()) + super::body_weight(&coded.body)
+            allocated(size_of::<Coded>()) + allocated(coded.fields.lines().len()) + shared_weight(&coded.body)
         };
         made.map(each).sum()
     }

@@ -1,5 +1,6 @@
 //! A stored response and everything needed to judge it later.
 
+mod body;
 mod coded;
 pub mod coder;
 mod fields;
@@ -8,12 +9,15 @@ mod size;
 mod span;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bitflags::bitflags;
 use bytes::Bytes;
 use http::StatusCode;
+use once_cell::race::OnceBox;
+use string_cache::DefaultAtom;
 
+pub use self::body::StoredBody;
 pub use self::fields::Fields;
 pub use self::parts::{Joined, Parts};
 pub use self::size::allocated;
@@ -71,14 +75,17 @@ pub struct Standing {
     pub stale_for: Duration,
 }
 
-/// A stored response. L1 holds millions, so what is small takes little room, and what most have not takes a word. It is
-/// immutable but for what it comes to later, and a hint that any thread may rewrite at any time.
+/// A stored response. L1 holds millions, so what is small takes little room, what many share is shared, and what most have
+/// not takes a word. It is immutable but for what it comes to later, and a hint that any thread may rewrite at any time.
 #[derive(Debug)]
 pub struct Entry {
-    content: Content,
-    /// Where there is any of it.
-    marks: Option<Box<Marks>>,
-    route: Arc<str>,
+    status: StatusCode,
+    fields: Fields,
+    body: StoredBody,
+    /// Once there is any of it.
+    extra: OnceBox<Extra>,
+    /// One copy of each name for all.
+    route: DefaultAtom,
     born: Seq,
     received: Moment,
     fetch_time: Span,
@@ -86,37 +93,66 @@ pub struct Entry {
     initial_age: Span,
     stale_while_revalidate: Span,
     stale_if_error: Span,
-    must_revalidate: bool,
-    always_revalidate: bool,
-    /// Whether this instance fetched it, rather than another.
-    own: bool,
+    traits: Traits,
     /// Whether its body may be coded, once somebody wants to know.
     codable: coded::Verdict,
-    later: OnceLock<Box<Later>>,
     /// The table version at which the entry was last found valid.
     checked: AtomicU64,
 }
 
-/// With its reference counts it just fits into the allocator's 160 bytes; the next class has 192.
-const _: () = assert!(size_of::<Entry>() <= 144);
+/// With its reference counts it just fits into the allocator's 112 bytes; the next class has 128.
+const _: () = assert!(size_of::<Entry>() <= 96);
 
-/// By what a response is found, beside its key: most have neither.
-#[derive(Debug)]
-struct Marks {
-    selecting: Selecting,
-    tags: Box<[Tag]>,
+bitflags! {
+    #[derive(Clone, Copy, Debug)]
+    struct Traits: u8 {
+        const MUST_REVALIDATE = 1;
+        const ALWAYS_REVALIDATE = 1 << 1;
+        /// This instance fetched it, rather than another.
+        const OWN = 1 << 2;
+    }
 }
 
-impl Marks {
-    fn of(selecting: Selecting, tags: Box<[Tag]>) -> Option<Box<Self>> {
-        (selecting != Selecting::NONE || !tags.is_empty()).then(|| Box::new(Self { selecting, tags }))
+impl Traits {
+    fn of(lifetimes: &Lifetimes) -> Self {
+        let mut traits = Self::empty();
+        traits.set(Self::MUST_REVALIDATE, lifetimes.must_revalidate);
+        traits.set(Self::ALWAYS_REVALIDATE, lifetimes.always_revalidate);
+        traits
+    }
+}
+
+/// What few responses have: by what one is found, beside its key, and what it comes to later.
+#[derive(Debug)]
+struct Extra {
+    selecting: Selecting,
+    tags: Box<[Tag]>,
+    later: OnceBox<Later>,
+}
+
+impl Default for Extra {
+    fn default() -> Self {
+        Self { selecting: Selecting::NONE, tags: Box::default(), later: OnceBox::new() }
+    }
+}
+
+impl Extra {
+    fn of(selecting: Selecting, tags: Box<[Tag]>) -> OnceBox<Self> {
+        let some = selecting != Selecting::NONE || !tags.is_empty();
+        let extra = OnceBox::new();
+        if some {
+            // Nobody else has it yet.
+            let _ = extra.set(Box::new(Self { selecting, tags, later: OnceBox::new() }));
+        }
+        extra
     }
 
     fn weight(&self) -> usize {
         let tags = self.tags.iter().map(|tag| allocated(REFERENCE_COUNTS + tag.as_str().len()));
         let table = allocated(size_of_val(&*self.tags));
         let selecting = self.selecting.fields().map(|(_, value)| FIELD + value.map_or(0, Bytes::len));
-        allocated(size_of::<Self>()) + table + tags.sum::<usize>() + selecting.sum::<usize>()
+        let later = self.later.get().map_or(0, |later| allocated(size_of::<Later>()) + later.forms.weight());
+        allocated(size_of::<Self>()) + table + tags.sum::<usize>() + selecting.sum::<usize>() + later
     }
 }
 
@@ -144,12 +180,14 @@ impl Entry {
         content: Content,
         selecting: Selecting,
         tags: Vec<Tag>,
-        route: Arc<str>,
+        route: &str,
         provenance: Provenance,
     ) -> Self {
         let mut lifetimes = storable.lifetimes;
         lifetimes.fresh_for = jittered(&lifetimes, provenance.jitter);
-        Self { own: true, ..Self::restored(&lifetimes, content, selecting, tags, route, provenance) }
+        let mut entry = Self::restored(&lifetimes, content, selecting, tags, route, provenance);
+        entry.traits.insert(Traits::OWN);
+        entry
     }
 
     /// An entry that an instance of this fleet stored before, with the lifetimes it had there.
@@ -158,15 +196,16 @@ impl Entry {
         content: Content,
         selecting: Selecting,
         tags: Vec<Tag>,
-        route: Arc<str>,
+        route: &str,
         provenance: Provenance,
     ) -> Self {
         Self {
             codable: coded::Verdict::default(),
-            later: OnceLock::new(),
-            content,
-            marks: Marks::of(selecting, tags.into()),
-            route,
+            status: content.status,
+            fields: content.fields,
+            body: content.body.into(),
+            extra: Extra::of(selecting, tags.into()),
+            route: route.into(),
             born: provenance.born,
             received: provenance.received,
             fetch_time: Span::at_least(provenance.fetch_time),
@@ -174,16 +213,24 @@ impl Entry {
             initial_age: Span::at_least(lifetimes.initial_age),
             stale_while_revalidate: Span::at_most(lifetimes.stale_while_revalidate),
             stale_if_error: Span::at_most(lifetimes.stale_if_error),
-            must_revalidate: lifetimes.must_revalidate,
-            always_revalidate: lifetimes.always_revalidate,
-            own: false,
+            traits: Traits::of(lifetimes),
             checked: AtomicU64::new(UNCHECKED),
         }
     }
 
-    /// Status, fields and body.
-    pub fn content(&self) -> &Content {
-        &self.content
+    /// Final status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Fields as sent to clients, without `Age` and what else is added to each answer.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> &StoredBody {
+        &self.body
     }
 
     /// Lifetimes after jitter.
@@ -193,19 +240,19 @@ impl Entry {
             initial_age: self.initial_age.get(),
             stale_while_revalidate: self.stale_while_revalidate.get(),
             stale_if_error: self.stale_if_error.get(),
-            must_revalidate: self.must_revalidate,
-            always_revalidate: self.always_revalidate,
+            must_revalidate: self.traits.contains(Traits::MUST_REVALIDATE),
+            always_revalidate: self.traits.contains(Traits::ALWAYS_REVALIDATE),
         }
     }
 
     /// The request fields that select this variant.
     pub fn selecting(&self) -> &Selecting {
-        self.marks.as_ref().map_or(&Selecting::NONE, |marks| &marks.selecting)
+        self.extra.get().map_or(&Selecting::NONE, |extra| &extra.selecting)
     }
 
     /// The names under which it is purged.
     pub fn tags(&self) -> &[Tag] {
-        self.marks.as_ref().map_or(&[], |marks| &marks.tags)
+        self.extra.get().map_or(&[], |extra| &extra.tags)
     }
 
     /// The name of its route.
@@ -227,7 +274,7 @@ impl Entry {
     /// know by itself. `Duration::MAX` if another instance asked.
     pub fn unasked(&self, now: Moment) -> Duration {
         let since = now.since(self.received).saturating_add(self.fetch_time.get());
-        if self.own { since } else { Duration::MAX }
+        if self.traits.contains(Traits::OWN) { since } else { Duration::MAX }
     }
 
     /// What fetching it cost.
@@ -294,7 +341,7 @@ impl Entry {
 
     /// What invalidations are matched against.
     pub fn subject<'a>(&'a self, url: &'a str) -> Subject<'a> {
-        let any_query = self.content.fields.has(&NO_VARY_SEARCH);
+        let any_query = self.fields.has(&NO_VARY_SEARCH);
         Subject { url, route: &self.route, tags: self.tags(), any_query }
     }
 
@@ -305,7 +352,7 @@ impl Entry {
 
     /// Whether a refresh may be tried: always, unless one failed a moment ago.
     pub fn refresh_due(&self, now: Moment) -> bool {
-        self.later.get().is_none_or(|later| now.as_micros() >= later.retry_after.load(Ordering::Relaxed))
+        self.later_so_far().is_none_or(|later| now.as_micros() >= later.retry_after.load(Ordering::Relaxed))
     }
 
     /// Notes that a refresh failed, so that the next is not tried before `moment`.
@@ -316,19 +363,23 @@ impl Entry {
     /// Bytes it occupies, overhead and coded forms included.
     pub fn weight(&self) -> usize {
         allocated(REFERENCE_COUNTS + size_of::<Self>())
-            + allocated(self.content.fields.lines().len())
-            + body_weight(&self.content.body)
-            + self.marks.as_ref().map_or(0, |marks| marks.weight())
-            + self.later.get().map_or(0, |later| allocated(size_of::<Later>()) + later.forms.weight())
+            + allocated(self.fields.lines().len())
+            + self.body.weight()
+            + self.extra.get().map_or(0, Extra::weight)
+    }
+
+    fn later_so_far(&self) -> Option<&Later> {
+        self.extra.get()?.later.get()
     }
 
     fn later(&self) -> &Later {
-        self.later.get_or_init(Box::default)
+        self.extra.get_or_init(Box::default).later.get_or_init(Box::default)
     }
 
-    /// Gives it these tags in place of its own.
+    /// Gives it these tags in place of its own, before it comes to anything later.
     fn set_tags(&mut self, tags: Vec<Tag>) {
-        self.marks = Marks::of(self.selecting().clone(), tags.into());
+        debug_assert!(self.later_so_far().is_none(), "it would be lost");
+        self.extra = Extra::of(self.selecting().clone(), tags.into());
     }
 
     /// The age at which it turned or turns stale.
@@ -339,7 +390,7 @@ impl Entry {
 
     /// Its age when a soft purge hit it.
     fn soft_age(&self) -> Option<Duration> {
-        let since = self.later.get()?.soft_since.load(Ordering::Acquire);
+        let since = self.later_so_far()?.soft_since.load(Ordering::Acquire);
         (since != NEVER).then(|| self.age(Moment::from_micros(since)))
     }
 }
@@ -348,12 +399,6 @@ impl Entry {
 const REFERENCE_COUNTS: usize = 16;
 /// What a selecting field costs beside its value, about.
 const FIELD: usize = size_of::<(http::HeaderName, Option<Bytes>)>();
-
-/// Bytes that a body occupies: its own, and a header that is made when it is shared for the first time.
-fn body_weight(body: &Bytes) -> usize {
-    const HEADER: usize = 32;
-    if body.is_empty() { 0 } else { allocated(body.len()) + HEADER }
-}
 
 /// How long a response that nothing allows to serve stale is kept for validation.
 const VALIDATION_GRACE: Duration = Duration::from_hours(1);

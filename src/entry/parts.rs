@@ -6,7 +6,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
-use super::{Entry, Fields, REFERENCE_COUNTS, allocated, body_weight};
+use super::body::shared_weight;
+use super::{Entry, Fields, REFERENCE_COUNTS, StoredBody, allocated};
 use crate::policy::ranges::{ContentRange, RangeSpec};
 use crate::policy::tags::{self, MAX_TAGS};
 use crate::policy::validation;
@@ -80,10 +81,10 @@ impl Parts {
     /// One part, whose bytes are the body of `entry`. `None` if there are more or fewer of them than
     /// `Content-Range` said.
     pub fn new(mut entry: Entry, part: &ContentRange, withheld: Vec<HeaderName>) -> Option<Self> {
-        entry.content.status = StatusCode::OK;
+        entry.status = StatusCode::OK;
         // It will go with other parts, and with the whole.
-        entry.content.fields = entry.content.fields.select(|name| !validation::is_of_the_content(name));
-        let bytes = std::mem::take(&mut entry.content.body);
+        entry.fields = entry.fields.select(|name| !validation::is_of_the_content(name));
+        let bytes = std::mem::take(&mut entry.body).share();
         if bytes.len() as u64 != part.length() {
             return None;
         }
@@ -100,7 +101,7 @@ impl Parts {
     /// The same parts with the fields and the lifetime of `entry`: the origin has confirmed them.
     #[must_use]
     pub fn confirmed(&self, mut entry: Entry, withheld: Vec<HeaderName>) -> Self {
-        entry.content.body = Bytes::new();
+        entry.body = StoredBody::default();
         let (pieces, contradicted) = (self.pieces.clone(), self.contradicted.clone());
         Self { entry, complete: self.complete, pieces, withheld, contradicted }
     }
@@ -152,7 +153,7 @@ impl Parts {
     pub fn can_be_completed(&self) -> bool {
         self.contradicted.is_none()
             && self.missing().is_some()
-            && validation::strong_validator(&self.entry.content.fields).is_some()
+            && validation::strong_validator(&self.entry.fields).is_some()
     }
 
     /// These and no others.
@@ -171,12 +172,11 @@ impl Parts {
         if !self.continues(before) {
             return self.alone();
         }
-        let mut headers =
-            validation::updates(before.entry.content.fields.to_map(), &self.entry.content.fields.to_map());
+        let mut headers = validation::updates(before.entry.fields.to_map(), &self.entry.fields.to_map());
         for name in &self.withheld {
             headers.remove(name);
         }
-        self.entry.content.fields = Fields::from_map(&headers);
+        self.entry.fields = Fields::from_map(&headers);
         let tags = self.entry.tags().to_vec();
         self.entry.set_tags(tags::with_earlier(tags, before.entry.tags(), MAX_TAGS));
         self.complete = self.complete.or(before.complete);
@@ -206,7 +206,7 @@ impl Parts {
             && before.contradicted.is_none()
             && new.tags().len() + more <= MAX_TAGS
             && new.selecting() == old.selecting()
-            && validation::same_representation(&new.content.fields, &old.content.fields)
+            && validation::same_representation(&new.fields, &old.fields)
     }
 
     fn end(&self) -> u64 {
@@ -260,16 +260,17 @@ impl Parts {
 
     /// The response that the pieces make up, none missing.
     fn into_whole(mut self) -> Entry {
-        self.entry.content.body = match self.pieces.as_mut_slice() {
+        let body = match self.pieces.as_mut_slice() {
             [only] => std::mem::take(&mut only.bytes),
             pieces => Bytes::from(pieces.iter().map(|piece| piece.bytes.as_ref()).collect::<Vec<_>>().concat()),
         };
+        self.entry.body = body.into();
         self.entry
     }
 
     /// Bytes it occupies, overhead included.
     pub fn weight(&self) -> usize {
-        let pieces: usize = self.pieces.iter().map(|piece| body_weight(&piece.bytes)).sum();
+        let pieces: usize = self.pieces.iter().map(|piece| shared_weight(&piece.bytes)).sum();
         let table = allocated(self.pieces.capacity() * size_of::<Piece>());
         allocated(REFERENCE_COUNTS + size_of::<Self>()) + self.entry.weight() + table + pieces
     }

@@ -140,7 +140,7 @@ impl Body {
         match (&self.source, &self.lines) {
             (Source::Empty, _) => Some(&[]),
             (Source::Full(bytes), _) => Some(bytes),
-            (Source::Stored, Lines::Stored(entry)) => Some(&entry.content().body),
+            (Source::Stored, Lines::Stored(entry)) => Some(entry.body()),
             _ => None,
         }
     }
@@ -181,7 +181,7 @@ impl Payload for Body {
     fn lines(&self) -> &[u8] {
         match &self.lines {
             Lines::None => &[],
-            Lines::Stored(entry) => entry.content().fields.lines(),
+            Lines::Stored(entry) => entry.fields().lines(),
             Lines::Own(lines) => lines,
         }
     }
@@ -210,7 +210,7 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         if let (Source::Stored, Lines::Stored(entry)) = (&self.source, &self.lines) {
-            self.source = Source::Full(entry.content().body.clone());
+            self.source = Source::Full(entry.body().share());
         }
         let frame = ready!(self.source.poll_frame(cx));
         let bytes = frame.as_ref().and_then(|f| f.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);

@@ -47,11 +47,10 @@ pub(super) fn selecting(policy: &CachePolicy, vary: &Vary, response: &HeaderMap,
 /// The form of a stored response. On routes that code nothing this is one comparison.
 pub(super) fn stored<'a>(request: &Parts, route: &Route, entry: &'a Entry) -> Form<'a> {
     let Some(compress) = route.compress() else { return Form::Sole };
-    let content = entry.content();
-    let codable = entry.codable().filter(|_| compress.covers(content.body.len() as u64));
+    let codable = entry.codable().filter(|_| compress.covers(entry.body().len() as u64));
     let Some(codable) = codable else { return Form::Sole };
     let accepted = Accepted::of(&request.headers);
-    if let Some(form) = held(request, content.status, &accepted, codable, &content.fields) {
+    if let Some(form) = held(request, entry.status(), &accepted, codable, entry.fields()) {
         return form;
     }
     match wanted(request, &accepted, compress) {
@@ -133,7 +132,7 @@ impl Form<'_> {
             && let (Some(metrics), false) = (route.coding.get(*coding as usize), response.body().is_end_stream())
         {
             metrics.sent.inc();
-            metrics.saved.inc_by((entry.content().body.len() - coded.body.len()) as u64);
+            metrics.saved.inc_by((entry.body().len() - coded.body.len()) as u64);
         }
     }
 }
@@ -154,9 +153,9 @@ impl Proxy {
         let Ok(permit) = Arc::clone(&self.coders).try_acquire_owned() else { return entry.put_off_coding(coding) };
         let (proxy, route, key, entry) = (Arc::clone(self), Arc::clone(route), key(), Arc::clone(entry));
         tokio::task::spawn_blocking(move || {
-            let coded = coder::encode(coding, &entry.content().body);
+            let coded = coder::encode(coding, entry.body());
             let Some(metrics) = route.coding.get(coding as usize) else { return };
-            let kept = coded.map(|body| proxy.l1.attach(&key, &entry, coding, body, proxy.clock.now()));
+            let kept = coded.map(|body| proxy.l1.attach(&key, &entry, coding, body));
             drop(permit);
             match kept {
                 Some(true) => metrics.kept.inc(),
@@ -169,7 +168,7 @@ impl Proxy {
 
     /// Has those forms of a new response made that were asked for of the old one.
     pub(super) fn code_again(self: &Arc<Self>, route: &Arc<Route>, key: &Key, old: &Entry, new: &Arc<Entry>) {
-        let length = new.content().body.len() as u64;
+        let length = new.body().len() as u64;
         if new.codable().is_some() && route.compress().is_some_and(|compress| compress.covers(length)) {
             for coding in Coding::ALL.into_iter().filter(|&coding| old.coded(coding).is_some()) {
                 self.code(route, || key.clone(), new, coding);

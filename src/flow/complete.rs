@@ -59,9 +59,7 @@ impl Fetch {
         }
         let Some((parts, missing)) = self.to_complete() else { return request };
         // RFC 9110 section 13.1.5: the rest of this representation, or all of another one.
-        if let Some(Ok(validator)) =
-            validation::strong_validator(&parts.entry().content().fields).map(HeaderValue::from_bytes)
-        {
+        if let Some(Ok(validator)) = validation::strong_validator(parts.entry().fields()).map(HeaderValue::from_bytes) {
             let to_the_end = parts.complete() == Some(missing.end);
             let last = missing.end.saturating_sub(1);
             let spec = if to_the_end { RangeSpec::From(missing.start) } else { RangeSpec::FromTo(missing.start, last) };
@@ -80,7 +78,7 @@ impl Fetch {
         if let Some((parts, _)) = self.to_confirm() {
             let entry = parts.entry();
             let confirmed = || {
-                validation::confirms(&entry.content().fields, headers)
+                validation::confirms(entry.fields(), headers)
                     && entry.is_valid(|| self.key.url(), self.proxy.log.table())
             };
             return match status {
@@ -103,7 +101,7 @@ impl Fetch {
     fn rest(&self, parts: &Arc<Parts>, missing: Range<u64>, arrived: &Arrived) -> Option<Met> {
         let (entry, newer) = (parts.entry(), arrived.response.headers());
         let part = ContentRange::of(newer)?;
-        let stored = &entry.content().fields;
+        let stored = entry.fields();
         let fits = part == ContentRange { range: missing, complete: parts.complete() }
             && validation::same_representation(stored, newer)
             && entry.is_valid(|| self.key.url(), self.proxy.log.table());

@@ -145,7 +145,7 @@ impl Fetch {
             && self.request.can_validate()
             && let Some(stored) = &self.stored
         {
-            if validation::confirms(&stored.content().fields, arrived.response.headers()) {
+            if validation::confirms(stored.fields(), arrived.response.headers()) {
                 return Box::pin(self.confirm(leader, client, stored, arrived)).await;
             }
             // RFC 9111 section 4.3.4: it speaks of a representation that we do not hold.
@@ -303,18 +303,18 @@ impl Fetch {
     /// The marker comes before the followers' release, so that whoever comes next does not queue.
     pub(super) fn mark_uncacheable(&self) {
         let now = self.proxy.clock.now();
-        self.proxy.l1.retain(&self.key, now, |entry| !entry.selecting().matches(&self.selecting_from));
-        self.proxy.l1.mark_uncacheable(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
+        self.proxy.l1.retain(&self.key, |entry| !entry.selecting().matches(&self.selecting_from));
+        self.proxy.l1.mark_uncacheable(&self.key, now.plus(self.proxy.hit_for_miss_ttl));
     }
 
     /// The same for what is too large to be stored as a whole. Parts of the same representation stay.
     pub(super) fn mark_too_large(&self, newer: Option<&HeaderMap>) {
         let now = self.proxy.clock.now();
-        self.proxy.l1.retain(&self.key, now, |entry| {
-            let same = |newer| validation::same_representation(&entry.content().fields, newer);
+        self.proxy.l1.retain(&self.key, |entry| {
+            let same = |newer| validation::same_representation(entry.fields(), newer);
             !entry.selecting().matches(&self.selecting_from) || newer.is_some_and(same)
         });
-        self.proxy.l1.mark_too_large(&self.key, now.plus(self.proxy.hit_for_miss_ttl), now);
+        self.proxy.l1.mark_too_large(&self.key, now.plus(self.proxy.hit_for_miss_ttl));
     }
 
     fn fail(&self, leader: Leader, kind: FailureKind) -> Fetched {

@@ -140,7 +140,7 @@ impl Fetch {
             self.keep_parts(parts.confirmed(entry, withheld))
         });
         if kept.is_ok() && head.selecting.names() != stored.selecting().names() {
-            self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, stored));
+            self.proxy.l1.retain(&self.key, |kept| !std::ptr::eq(kept, stored));
         }
         drop(landing);
         match kept {
@@ -170,7 +170,7 @@ impl Fetch {
         }
         // As with a whole: every reader checks `born` as well; this only frees the memory.
         if table.version() != version {
-            proxy.l1.retain(&self.key, now, |kept| kept.is_valid(|| url, table));
+            proxy.l1.retain(&self.key, |kept| kept.is_valid(|| url, table));
         }
         Ok(())
     }

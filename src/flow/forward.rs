@@ -127,7 +127,7 @@ impl OriginHead {
 
     /// Asks the origin to confirm `stored` rather than send it again (RFC 9111 section 4.3.1).
     pub(super) fn validating(mut self, stored: &Entry) -> Self {
-        for (name, value) in validation::conditional_fields(&stored.content().fields).iter().flatten() {
+        for (name, value) in validation::conditional_fields(stored.fields()).iter().flatten() {
             self.fields.set(name, value);
         }
         self

@@ -54,7 +54,7 @@ impl Proxy {
         let parts = slot.as_ref().and_then(|slot| slot.select_parts(&visit.parts.headers));
         let varies_anew = |entry: &Entry| varies_anew(policy, entry, &visit.parts.headers, &shown);
         let differs = |parts: &Arc<Parts>| {
-            let stored = &parts.entry().content().fields;
+            let stored = parts.entry().fields();
             varies_anew(parts.entry())
                 || parts.complete().is_some_and(|length| !validation::head_agrees(stored, length, &shown))
         };
@@ -64,14 +64,13 @@ impl Proxy {
         // Not one that its client would take as well: the HEAD would have brought another.
         let stored = slot.as_ref().and_then(|slot| slot.select_exactly(&visit.parts.headers));
         let Some(stored) = stored.filter(|entry| entry.is_valid(|| key.url(), self.log.table())) else { return };
-        let content = stored.content();
         // Where we code, the client's own codings are no business of the stored form.
-        let coded = (shown.has(&CONTENT_ENCODING), content.fields.has(&CONTENT_ENCODING));
+        let coded = (shown.has(&CONTENT_ENCODING), stored.fields().has(&CONTENT_ENCODING));
         let in_another_form = policy.compress.is_some() && coded.0 != coded.1;
-        if content.status != StatusCode::OK || in_another_form {
+        if stored.status() != StatusCode::OK || in_another_form {
             return;
         }
-        let agrees = validation::head_agrees(&content.fields, content.body.len() as u64, &shown);
+        let agrees = validation::head_agrees(stored.fields(), stored.body().len() as u64, &shown);
         if !agrees || varies_anew(stored) {
             stored.go_stale(self.clock.now());
             return;
@@ -92,7 +91,7 @@ impl Proxy {
         shown: &HeaderMap,
     ) -> Option<Entry> {
         let now = self.clock.now();
-        let mut headers = validation::updates(stored.content().fields.to_map(), shown);
+        let mut headers = validation::updates(stored.fields().to_map(), shown);
         let fetch_time = now.since(asked);
         let exchange = Exchange {
             method: &Method::GET,
@@ -109,9 +108,9 @@ impl Proxy {
         let vary = storable.vary.clone().and(stored.selecting());
         let selecting = coding::selecting(policy, &vary, &headers, &visit.parts.headers);
         let fields = Fields::from_map(&headers);
-        let content = Content { status: StatusCode::OK, fields, body: stored.content().body.clone() };
+        let content = Content { status: StatusCode::OK, fields, body: stored.body().share() };
         let provenance = Provenance { born, received: now, fetch_time, jitter: policy.jitter * rand::random::<f64>() };
-        let entry = Entry::new(storable, content, selecting, tags, stored.route().into(), provenance);
+        let entry = Entry::new(storable, content, selecting, tags, stored.route(), provenance);
         entry.inherit_forms(stored);
         Some(entry)
     }
@@ -120,7 +119,7 @@ impl Proxy {
 /// Whether a HEAD shows a selecting field that was not known when `stored` was: what its own client had there was not
 /// noted, and what the HEAD had there is another matter.
 fn varies_anew(policy: &CachePolicy, stored: &Entry, request: &HeaderMap, shown: &HeaderMap) -> bool {
-    let headers = validation::updates(stored.content().fields.to_map(), shown);
+    let headers = validation::updates(stored.fields().to_map(), shown);
     let selecting = coding::selecting(policy, &Vary::of(&headers), &headers, request);
     selecting.names().iter().any(|name| !stored.selecting().names().contains(name))
 }

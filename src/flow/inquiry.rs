@@ -94,12 +94,11 @@ impl Inquiry<'_> {
         }
         // Mostly nobody waits.
         let Some(leader) = leader.unless_alone() else { return };
-        let content = entry.content();
         let head = Head {
-            status: content.status,
-            fields: content.fields.clone(),
+            status: entry.status(),
+            fields: entry.fields().clone(),
             cookies: Vec::new(),
-            length: Some(content.body.len() as u64),
+            length: Some(entry.body().len() as u64),
             part: None,
             selecting: entry.selecting().clone(),
             tags: entry.tags().to_vec(),
@@ -110,6 +109,6 @@ impl Inquiry<'_> {
             not_stored: None,
             found: Some(Arc::clone(entry)),
         };
-        drop(share(leader, Arc::new(head), content.body.clone()));
+        drop(share(leader, Arc::new(head), entry.body().share()));
     }
 }

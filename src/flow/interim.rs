@@ -4,12 +4,12 @@
 //! they come before anybody knows whether the response may be shared. None is stored, for the same
 //! reason and because they would be out of date.
 
-use http::header::{HeaderMap, SET_COOKIE};
+use http::header::{HeaderMap, SET_COOKIE, VIA};
 
 use crate::origin::OnInterim;
 
 use super::forward::OriginHead;
-use super::respond;
+use super::respond::OUR_VIA;
 use super::visit::Visit;
 
 /// Who gets the response that an interim one precedes.
@@ -39,7 +39,7 @@ fn relayed(headers: &HeaderMap, audience: Audience) -> HeaderMap {
         // A cookie reaches its client with the response, once that is judged.
         fields.remove(SET_COOKIE);
     }
-    respond::add_via(&mut fields);
+    fields.append(VIA, OUR_VIA);
     fields
 }
 

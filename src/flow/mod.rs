@@ -41,6 +41,7 @@ mod vigil;
 mod visit;
 mod written;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,7 @@ use crate::bus::Log;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::key::{self, Key};
-use crate::l1::{Bounds, L1};
+use crate::l1::{Bounds, Expiry, L1};
 use crate::l2::Remote;
 use crate::listener::{self, Client, Fault, Handler, RequestBody};
 use crate::reason::{Outcome, Reason};
@@ -137,6 +138,15 @@ impl Proxy {
     pub fn reload(&self, config: &Config) {
         let site = Site::new(config, Some(&self.site.load()), &self.metrics, &self.clock);
         self.site.store(Arc::new(site));
+    }
+
+    /// From now on what is of no use any more leaves L1, for as long as the result is held.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread for it.
+    pub fn expire(&self) -> io::Result<Expiry> {
+        self.l1.expire(self.clock.clone())
     }
 
     /// The invalidation log.

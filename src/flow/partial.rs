@@ -53,8 +53,11 @@ pub(super) fn answer(part: Part, shown: Representation<'_>) -> Response<Body> {
 
 fn one(range: &Range<u64>, length: u64, shown: Representation<'_>) -> Response<Body> {
     let body = match shown.body {
-        Bulk::Stored(entry) => Body::full(cut(&entry.content().body, range)),
-        Bulk::Whole(bytes) => Body::full(cut(&bytes, range)),
+        Bulk::Stored(entry) => {
+            let body = entry.body();
+            Body::full(body.share_range(within(body.len(), range)))
+        }
+        Bulk::Whole(bytes) => Body::full(bytes.slice(within(bytes.len(), range))),
         Bulk::Arriving(reader, _) => Body::shared(reader, range.start, Some(range.end - range.start)),
     };
     let part = ContentRange { range: range.clone(), complete: Some(length) };
@@ -72,7 +75,7 @@ fn many(list: &[Range<u64>], length: u64, shown: &Representation<'_>) -> Respons
     for range in list {
         let head = ranges::multipart_part_head(&boundary, content_type, range, length);
         pieces.push_back(Bytes::from(head));
-        pieces.push_back(cut(bytes, range));
+        pieces.push_back(bytes.slice(within(bytes.len(), range)));
     }
     pieces.push_back(Bytes::from(format!("\r\n--{boundary}--\r\n")));
     let fields = of_a_part(shown.fields).select(|name| name != CONTENT_TYPE);
@@ -96,8 +99,8 @@ fn of_a_part(whole: &Fields) -> Fields {
     whole.select(|name| name != CONTENT_RANGE && !validation::is_of_the_content(name))
 }
 
-/// A slice of a body; the bounds were checked against its length.
-fn cut(bytes: &Bytes, range: &Range<u64>) -> Bytes {
-    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
-    bytes.slice(at(range.start)..at(range.end))
+/// A range of a body that has so many bytes; it was checked against them.
+fn within(length: usize, range: &Range<u64>) -> Range<usize> {
+    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(length);
+    at(range.start)..at(range.end)
 }

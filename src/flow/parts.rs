@@ -76,7 +76,7 @@ impl PartHit {
     /// The answer, or 304 if the client has what is stored.
     fn respond(self, visit: &Visit, route: &Route, now: Moment, status: CacheStatus) -> http::Response<Body> {
         let entry = self.parts.entry();
-        let (fields, age) = (&entry.content().fields, entry.age(now));
+        let (fields, age) = (entry.fields(), entry.age(now));
         let form = coding::part(route, fields, self.part.complete);
         let shown = Slice { fields, age, part: &self.part, body: Body::pieces(self.bytes) };
         respond::slice(visit, &form, shown, status)
@@ -90,8 +90,7 @@ impl Proxy {
         let parts = slot.select_parts(headers)?;
         let asked = Asked::of(&visit.parts)?;
         let entry = parts.entry();
-        let known =
-            entry.is_valid(|| url, self.log.table()) && validation::if_range_holds(headers, &entry.content().fields);
+        let known = entry.is_valid(|| url, self.log.table()) && validation::if_range_holds(headers, entry.fields());
         let now = self.clock.now();
         let outcome = match entry.reuse(now, demand) {
             _ if !known || !self.is_trusted(entry, now) => return None,
@@ -156,7 +155,7 @@ impl Proxy {
         let entry = parts.entry();
         let usable = entry.usable_on_error(self.clock.now(), &miss.demand)
             && entry.is_valid(|| miss.key.url(), self.log.table())
-            && validation::if_range_holds(&visit.parts.headers, &entry.content().fields);
+            && validation::if_range_holds(&visit.parts.headers, entry.fields());
         if usable { PartHit::new(parts, asked, Outcome::StaleIfError) } else { None }
     }
 

@@ -25,7 +25,6 @@ use super::Proxy;
 use super::body::Body;
 use super::coding;
 use super::forward;
-use super::respond;
 use super::site::Route;
 use super::visit::Visit;
 
@@ -104,7 +103,6 @@ impl Posted {
             return None;
         }
         fields::prepare_stored(&mut headers, &storable);
-        respond::add_via(&mut headers);
         let selecting = coding::selecting(&self.policy, &storable.vary, &headers, &visit.parts.headers);
         let status = reply.status;
         Some(Fill {
@@ -135,8 +133,7 @@ impl Fill {
         let jitter = policy.jitter * rand::random::<f64>();
         let provenance = Provenance { born, received: self.received, fetch_time: self.received.since(asked), jitter };
         let content = Content { status: self.status, fields: self.fields, body: bytes };
-        let name = Arc::clone(&route.name);
-        let entry = Entry::new(self.storable, content, self.selecting, self.tags, name, provenance);
+        let entry = Entry::new(self.storable, content, self.selecting, self.tags, &route.name, provenance);
         let _ = proxy.keep(&key, &Arc::new(entry), proxy.clock.now());
     }
 }

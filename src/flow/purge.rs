@@ -116,16 +116,15 @@ impl Proxy {
     /// Counts what a purge matched, and drops it if the purge was hard. The purge does not depend
     /// on it: every reader compares entries with the log. `None` if only a [walk](Self::walk) can tell.
     pub fn reclaim(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
-        let (now, keys) = (self.clock.now(), self.plain_keys(patterns)?);
-        let reclaim = |key: &Key| self.l1.reclaim(key, now, !soft, |entry| is_hit(patterns, seq, key.url(), entry));
-        Some(keys.iter().map(reclaim).sum())
+        let hits = |key: &Key| self.l1.reclaim(key.as_bytes(), !soft, |entry| is_hit(patterns, seq, key.url(), entry));
+        Some(self.plain_keys(patterns)?.iter().map(hits).sum())
     }
 
     /// The same by a walk through all of L1. `None` if another one is under way: a storm of purges must not
     /// become a storm of walks.
     pub fn walk(&self, patterns: &[Pattern], seq: Seq, soft: bool) -> Option<u64> {
         let _walking = self.sweeping.try_lock()?;
-        Some(self.l1.sweep(self.clock.now(), !soft, |url, entry| is_hit(patterns, seq, url, entry)))
+        Some(self.l1.sweep(!soft, |url, entry| is_hit(patterns, seq, url, entry)))
     }
 
     /// The keys of the patterns, if each names one URL whose key has no header, cookie or body part, and

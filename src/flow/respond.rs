@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    SET_COOKIE, VIA,
+    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
 };
 use http::{Method, Response, StatusCode};
 
@@ -26,7 +25,7 @@ use super::cache_status::CacheStatus;
 use super::coding::{Form, named_as_held};
 use super::flight::Head;
 use super::partial;
-use super::signature::Signature;
+use super::signature::{Signature, Supplier};
 use super::site::Route;
 use super::visit::Visit;
 
@@ -63,17 +62,17 @@ impl Bulk {
     /// The length, where it is known.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Self::Stored(entry) => Some(entry.content().body.len() as u64),
+            Self::Stored(entry) => Some(entry.body().len() as u64),
             Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::Arriving(_, length) => *length,
         }
     }
 
     /// All of it, if it is in memory.
-    pub(super) fn bytes(&self) -> Option<&Bytes> {
+    pub(super) fn bytes(&self) -> Option<Bytes> {
         match self {
-            Self::Stored(entry) => Some(&entry.content().body),
-            Self::Whole(bytes) => Some(bytes),
+            Self::Stored(entry) => Some(entry.body().share()),
+            Self::Whole(bytes) => Some(bytes.clone()),
             Self::Arriving(..) => None,
         }
     }
@@ -87,12 +86,11 @@ pub(super) fn stored(
     age: Duration,
     status: CacheStatus,
 ) -> Response<Body> {
-    let content = entry.content();
     let (fields, body) = match form {
         Form::Coded(_, coded) => (&coded.fields, Bulk::Whole(coded.body.clone())),
-        Form::Sole | Form::Plain(..) | Form::Held(_) => (&content.fields, Bulk::Stored(Arc::clone(entry))),
+        Form::Sole | Form::Plain(..) | Form::Held(_) => (entry.fields(), Bulk::Stored(Arc::clone(entry))),
     };
-    represent(visit, form, Representation { status: content.status, fields, age, body }, status)
+    represent(visit, form, Representation { status: entry.status(), fields, age, body }, status)
 }
 
 /// Answers from a fetch that is under way.
@@ -126,7 +124,7 @@ fn represent(visit: &Visit, form: &Form<'_>, shown: Representation<'_>, cache_st
         },
     };
     say_so(form, &mut response);
-    signed(response, Some(age), cache_status)
+    signed(response, Supplier::stored(age), cache_status)
 }
 
 /// Says that there may be other forms than the one that is sent.
@@ -142,8 +140,8 @@ fn precondition(visit: &Visit, status: StatusCode, shown: &impl ByName) -> Preco
     validation::evaluate_conditional(&visit.parts.headers, status, shown, now)
 }
 
-fn signed(mut response: Response<Body>, age: Option<Duration>, status: CacheStatus) -> Response<Body> {
-    response.body_mut().sign(Signature::new(status, age));
+fn signed(mut response: Response<Body>, supplier: Supplier, status: CacheStatus) -> Response<Body> {
+    response.body_mut().sign(Signature::new(supplier, status));
     response
 }
 
@@ -164,7 +162,7 @@ pub(super) fn slice(visit: &Visit, form: &Form<'_>, shown: Slice<'_>, cache_stat
         Precondition::Proceed => partial::given(fields, part, body),
     };
     say_so(form, &mut response);
-    signed(response, Some(age), cache_status)
+    signed(response, Supplier::stored(age), cache_status)
 }
 
 fn whole(shown: Representation<'_>) -> Response<Body> {
@@ -238,7 +236,7 @@ pub(super) fn direct(
         && code == StatusCode::OK
         && visit.parts.method.is_safe()
         && precondition(visit, code, &fields) == Precondition::NotModified;
-    let mut response = if unchanged {
+    let response = if unchanged {
         not_modified(&Fields::from(fields))
     } else {
         let mut response = with(code, Body::origin(body, named_as_held(&visit.parts, route, code, fields)));
@@ -252,13 +250,7 @@ pub(super) fn direct(
         }
         response
     };
-    response.body_mut().sign(Signature::new(status, None).with_via());
-    response
-}
-
-/// `Via` for a response that will be stored (RFC 9110 section 7.6.3).
-pub(super) fn add_via(headers: &mut HeaderMap) {
-    headers.append(VIA, OUR_VIA);
+    signed(response, Supplier::Origin, status)
 }
 
 /// The origin failed and nothing can stand in for it.
@@ -272,7 +264,7 @@ pub(super) fn failed(fault: OriginFault, status: CacheStatus) -> Response<Body> 
     if code == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_SOON);
     }
-    signed(response, None, status)
+    signed(response, Supplier::Us, status)
 }
 
 /// Status and RFC 9209 error type of an origin fault.
@@ -303,14 +295,14 @@ pub(super) fn rejected(fault: Fault, status: CacheStatus) -> Response<Body> {
     if let Ok(value) = HeaderValue::try_from(format!("Millpond; error={error}; details=\"{}\"", fault.as_str())) {
         response.headers_mut().append(PROXY_STATUS, value);
     }
-    signed(response, None, status)
+    signed(response, Supplier::Us, status)
 }
 
 /// No route takes the request.
 pub(super) fn no_route(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::NOT_FOUND, "No route of this proxy takes this host, path and method.\n");
     response.headers_mut().append(PROXY_STATUS, DESTINATION_NOT_FOUND);
-    signed(response, None, status)
+    signed(response, Supplier::Us, status)
 }
 
 /// A method this proxy never forwards: it would open a tunnel to anywhere.
@@ -318,14 +310,14 @@ pub(super) fn connect_refused(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This proxy opens no tunnels.\n");
     response.headers_mut().append(PROXY_STATUS, REQUEST_DENIED);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    signed(response, None, status)
+    signed(response, Supplier::Us, status)
 }
 
 /// The client wants a stored response or none (RFC 9111 section 5.2.1.7).
 pub(super) fn only_if_cached(status: CacheStatus) -> Response<Body> {
     let mut response = plain(StatusCode::GATEWAY_TIMEOUT, "Nothing stored satisfies only-if-cached.\n");
     response.headers_mut().append(PROXY_STATUS, INTERNAL_RESPONSE);
-    signed(response, None, status)
+    signed(response, Supplier::Us, status)
 }
 
 /// 416 for a range outside the representation.

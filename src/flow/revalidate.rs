@@ -26,24 +26,23 @@ impl Fetch {
         stored: &Arc<Entry>,
         arrived: Arrived,
     ) -> Fetched {
-        let content = stored.content();
         let provenance = self.provenance(&leader, &arrived);
-        let Some((head, judged)) = self.confirmed(stored, content.status, &arrived, &provenance) else {
+        let Some((head, judged)) = self.confirmed(stored, stored.status(), &arrived, &provenance) else {
             drop(arrived);
             return self.ask_plainly(leader, client).await;
         };
         drop(client);
-        let head = Arc::new(Head { length: Some(content.body.len() as u64), ..head });
-        let landing = share(leader, Arc::clone(&head), content.body.clone());
+        let head = Arc::new(Head { length: Some(stored.body().len() as u64), ..head });
+        let landing = share(leader, Arc::clone(&head), stored.body().share());
         match judged {
             Ok(storable) => {
-                let entry = self.entry(storable, &head, content.body.clone(), provenance);
+                let entry = self.entry(storable, &head, stored.body().share(), provenance);
                 // The body stays, and so does what was made of it.
                 entry.inherit_forms(stored);
                 let kept = self.keep(Arc::new(entry));
                 if head.selecting.names() != stored.selecting().names() {
                     // Or it would go on answering requests that the new names tell apart.
-                    self.proxy.l1.retain(&self.key, arrived.received, |kept| !std::ptr::eq(kept, &raw const **stored));
+                    self.proxy.l1.retain(&self.key, |kept| !std::ptr::eq(kept, &raw const **stored));
                 }
                 match self.land(landing, kept).await {
                     Fetched::Stored => Fetched::Confirmed,
@@ -67,7 +66,7 @@ impl Fetch {
         arrived: &Arrived,
         provenance: &Provenance,
     ) -> Option<(Head, Result<Storable, Reason>)> {
-        let mut headers = validation::updates(stored.content().fields.to_map(), arrived.response.headers());
+        let mut headers = validation::updates(stored.fields().to_map(), arrived.response.headers());
         let judged = match self.verdict(status, &headers, arrived.delay) {
             ResponseVerdict::Storable(storable) => Ok(storable),
             ResponseVerdict::Uncacheable(reason @ (Reason::NoLifetime | Reason::ZeroLifetime)) => Err(reason),

@@ -41,14 +41,14 @@ impl Proxy {
                 return None;
             };
             // What stands there now may be another response than the one that led here.
-            (Variance::of(&entry.content().fields) == Some(variance)).then_some((key, found))
+            (Variance::of(entry.fields()) == Some(variance)).then_some((key, found))
         })
     }
 
     /// Notes where `entry` stands, if it is good for other queries.
     pub(super) fn learn(&self, policy: &CachePolicy, key: &Key, entry: &Arc<Entry>) {
         if policy.key.no_vary_search
-            && let Some(variance) = Variance::of(&entry.content().fields)
+            && let Some(variance) = Variance::of(entry.fields())
         {
             self.l1.learn(key, &variance);
         }

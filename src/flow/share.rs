@@ -24,7 +24,6 @@ use super::Proxy;
 use super::coding;
 use super::fetch::{Arrived, Fetch, Fetched, RETRY_PAUSE};
 use super::flight::{Filling, Head, Landing, Leader};
-use super::respond;
 
 /// Bytes that the origin may be ahead of the fastest reader once a body is too large to keep.
 pub(super) const READ_AHEAD: usize = 256 * 1024;
@@ -68,8 +67,7 @@ impl Fetch {
 
     pub(super) fn entry(&self, storable: Storable, head: &Head, body: Bytes, provenance: Provenance) -> Entry {
         let content = Content { status: head.status, fields: head.fields.clone(), body };
-        let name = Arc::clone(&self.route.name);
-        Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), name, provenance)
+        Entry::new(storable, content, head.selecting.clone(), head.tags.clone(), &self.route.name, provenance)
     }
 
     pub(super) fn head(
@@ -82,7 +80,6 @@ impl Fetch {
         // Before the stored form leaves them out.
         let tags = self.tags(&parts.headers);
         let cookies = fields::prepare_stored(&mut parts.headers, storable);
-        respond::add_via(&mut parts.headers);
         let selecting = self.selecting(storable, &parts.headers);
         Head {
             status: parts.status,
@@ -189,7 +186,6 @@ impl Fetch {
         let vary = Vary::of(&parts.headers);
         let selecting = coding::selecting(&self.policy, &vary, &parts.headers, &self.selecting_from);
         let cookies = fields::prepare_shared(&mut parts.headers);
-        respond::add_via(&mut parts.headers);
         let head = Head {
             status: parts.status,
             fields: Fields::from_map(&parts.headers),
@@ -224,7 +220,7 @@ impl Proxy {
         // An invalidation may have been applied between the check and the insert. Every reader
         // checks `born` as well; this only frees the memory and tells the operator.
         if !entry.is_valid(|| key.url(), self.log.table()) {
-            self.l1.retain(key, now, |kept| !std::ptr::eq(kept, &raw const **entry));
+            self.l1.retain(key, |kept| !std::ptr::eq(kept, &raw const **entry));
             return Err(Reason::Invalidated);
         }
         Ok(())

@@ -3,8 +3,7 @@
 //!
 //! A front shows nothing that has been changed or removed. Keys are divided into stripes, and each has a number that
 //! rises when anything under one of its keys has changed or has left: what was found before it rose is not shown any
-//! more. What has expired moka hides at once and clears away within a second or so, and only then does it leave; how
-//! fresh something is, is judged wherever it is found.
+//! more. How fresh something is, is judged wherever it is found.
 //!
 //! It costs that a stripe changes for many keys at a time, and that what has left the table stays in memory until
 //! something else takes its place: so only what is small is held.

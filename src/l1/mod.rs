@@ -1,22 +1,25 @@
 //! L1: stored responses in the memory of this process. The only module that names moka.
 
+mod expiry;
 mod front;
 mod search;
 mod slot;
 mod table;
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::entry::{Entry, Parts};
-use crate::key::Key;
+use crate::key::{self, Key};
 use crate::policy::coding::Coding;
 use crate::policy::search::Variance;
 use crate::policy::vary::Selecting;
 use crate::telemetry::metrics::L1Metrics;
 
+pub use expiry::Expiry;
 use search::Searches;
 pub use slot::Slot;
 use table::{Change, Table};
@@ -45,7 +48,7 @@ pub enum Stored {
 
 /// The in-process tier: all variants of a URL under one key, weighed in bytes.
 pub struct L1 {
-    table: Table,
+    table: Arc<Table>,
     searches: Searches,
     bounds: Bounds,
 }
@@ -54,8 +57,14 @@ impl L1 {
     /// An empty L1.
     pub fn new(bounds: Bounds, metrics: &L1Metrics) -> Self {
         let [evicted, expired] = ["size", "expired"].map(|cause| metrics.evictions.with_label_values(&[cause]));
-        let table = Table::new(&bounds, evicted, expired);
+        let table = Arc::new(Table::new(&bounds, evicted, expired));
         Self { table, searches: Searches::new(bounds.max_bytes), bounds }
+    }
+
+    /// From now on what becomes useless is removed, for as long as the result is held. An error if the system has no thread
+    /// for it.
+    pub fn expire(&self, clock: Clock) -> io::Result<Expiry> {
+        Expiry::start(Arc::clone(&self.table), clock)
     }
 
     /// Notes that a response with this `No-Vary-Search` is stored under `key`.
@@ -84,7 +93,7 @@ impl L1 {
             // Redis has it. What is stale is kept, or clients would wait for its refresh, or ask an origin that failed a
             // moment ago; that ends now, and so does a marker.
             if self.table.peek(key.as_bytes()).is_some() {
-                self.table.change(key, |_| Change::Remove);
+                self.table.change(key.as_bytes(), |_| Change::Remove);
             }
             return Stored::Kept;
         }
@@ -114,7 +123,7 @@ impl L1 {
 
     fn offer(&self, key: &Key, with: impl FnOnce(Option<&Slot>) -> Option<Slot>) -> Stored {
         let mut verdict = Stored::Kept;
-        self.table.change(key, |old| match with(old) {
+        self.table.change(key.as_bytes(), |old| match with(old) {
             Some(slot) => Change::Put(slot),
             None => {
                 verdict = Stored::TooManyVariants;
@@ -125,24 +134,24 @@ impl L1 {
     }
 
     /// Remembers a URL as uncacheable until `until`, keeping its other variants.
-    pub fn mark_uncacheable(&self, key: &Key, until: Moment, now: Moment) {
-        self.mark(key, slot::Marker { until, too_large: false }, now);
+    pub fn mark_uncacheable(&self, key: &Key, until: Moment) {
+        self.mark(key, slot::Marker { until, too_large: false });
     }
 
     /// The same for one whose body is too large to be stored as a whole; parts of it may still be.
-    pub fn mark_too_large(&self, key: &Key, until: Moment, now: Moment) {
-        self.mark(key, slot::Marker { until, too_large: true }, now);
+    pub fn mark_too_large(&self, key: &Key, until: Moment) {
+        self.mark(key, slot::Marker { until, too_large: true });
     }
 
-    fn mark(&self, key: &Key, marker: slot::Marker, now: Moment) {
-        self.table.change(key, |old| Change::Put(Slot::marked(old, marker, now)));
+    fn mark(&self, key: &Key, marker: slot::Marker) {
+        self.table.change(key.as_bytes(), |old| Change::Put(Slot::marked(old, marker)));
     }
 
     /// Hangs a coded body on an entry, if that is still stored and there is room. A slot is weighed when it is put in, so it
     /// is put in once more; nobody else changes it meanwhile.
-    pub fn attach(&self, key: &Key, entry: &Arc<Entry>, coding: Coding, body: Bytes, now: Moment) -> bool {
+    pub fn attach(&self, key: &Key, entry: &Arc<Entry>, coding: Coding, body: Bytes) -> bool {
         let mut attached = false;
-        self.table.change(key, |old| {
+        self.table.change(key.as_bytes(), |old| {
             let Some(slot) = old else { return Change::Keep };
             // A slot that outgrew the whole of L1 would be evicted, original and all.
             let fits = (slot.weight() + body.len()) as u64 <= self.bounds.max_bytes / 2;
@@ -151,14 +160,18 @@ impl L1 {
             }
             entry.attach(coding, body);
             attached = true;
-            Change::Put(slot.renewed(now))
+            Change::Put(slot.renewed())
         });
         attached
     }
 
     /// Drops the entries of one key for which `keep` is false.
-    pub fn retain(&self, key: &Key, now: Moment, keep: impl Fn(&Entry) -> bool) {
-        self.table.change(key, |old| match old.map(|old| old.retain(&keep, now)) {
+    pub fn retain(&self, key: &Key, keep: impl Fn(&Entry) -> bool) {
+        self.retain_under(key.as_bytes(), keep);
+    }
+
+    fn retain_under(&self, key: &[u8], keep: impl Fn(&Entry) -> bool) {
+        self.table.change(key, |old| match old.map(|old| old.retain(&keep)) {
             Some(Some(slot)) => Change::Put(slot),
             Some(None) => Change::Remove,
             None => Change::Keep,
@@ -166,18 +179,19 @@ impl L1 {
     }
 
     /// Counts the entries of one key that `matches`, and drops them if told to.
-    pub fn reclaim(&self, key: &Key, now: Moment, drop: bool, matches: impl Fn(&Entry) -> bool) -> u64 {
-        let Some(slot) = self.table.peek(key.as_bytes()) else { return 0 };
+    pub fn reclaim(&self, key: &[u8], drop: bool, matches: impl Fn(&Entry) -> bool) -> u64 {
+        let Some(slot) = self.table.peek(key) else { return 0 };
         let count = slot.all().filter(|entry| matches(entry)).count() as u64;
         if drop && count > 0 {
-            self.retain(key, now, |entry| !matches(entry));
+            self.retain_under(key, |entry| !matches(entry));
         }
         count
     }
 
     /// The same for all of L1. Takes time in proportion to its size.
-    pub fn sweep(&self, now: Moment, drop: bool, matches: impl Fn(&str, &Entry) -> bool) -> u64 {
-        self.table.iter().map(|(key, _)| self.reclaim(&key, now, drop, |entry| matches(key.url(), entry))).sum()
+    pub fn sweep(&self, drop: bool, matches: impl Fn(&str, &Entry) -> bool) -> u64 {
+        let keys = self.table.iter().map(|(key, _)| key);
+        keys.map(|key| self.reclaim(&key, drop, |entry| matches(key::url_of(&key), entry))).sum()
     }
 
     /// Whether one more variant with these selecting fields fits under the key.
@@ -218,7 +232,7 @@ mod tests {
         assert_eq!(l1.find(key.as_bytes()).unwrap().entries().len(), 1);
         l1.store(&key, &entry, fresh);
         assert!(l1.find(key.as_bytes()).is_none(), "a fresh one took its place, and is in Redis");
-        l1.mark_too_large(&key, at(200), fresh);
+        l1.mark_too_large(&key, at(200));
         l1.store_part(&key, part("x-a", 0..4), 100, fresh, |_| true);
         assert!(l1.find(key.as_bytes()).unwrap().is_too_large(fresh), "a part ends no marker");
         l1.store(&key, &entry, fresh);
@@ -237,11 +251,11 @@ mod tests {
             l1.store(&key, entry, at(1));
         }
         let before = l1.size().1;
-        assert!(l1.attach(&key, &first, Coding::Gzip, body(20_000), at(2)));
+        assert!(l1.attach(&key, &first, Coding::Gzip, body(20_000)));
         let after = l1.size().1;
         assert!((before + 20_000..before + 21_000).contains(&after), "{before} {after}");
         assert_eq!(l1.find(key.as_bytes()).unwrap().entries().len(), 2, "its neighbour stays");
-        l1.retain(&key, at(3), |entry| !std::ptr::eq(entry, &raw const *first));
+        l1.retain(&key, |entry| !std::ptr::eq(entry, &raw const *first));
         assert!(l1.size().1 < before, "it goes with its entry");
     }
 
@@ -260,10 +274,10 @@ mod tests {
     fn nothing_is_hung_on_an_entry_that_is_no_longer_stored() {
         let (l1, key) = l1();
         let (old, new) = (dated("x-a", 36, 1), dated("x-a", 37, 1));
-        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1), at(1)), "never stored");
+        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1)), "never stored");
         l1.store(&key, &old, at(1));
         l1.store(&key, &new, at(1));
-        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1), at(1)), "replaced");
+        assert!(!l1.attach(&key, &old, Coding::Gzip, body(1)), "replaced");
         assert!(old.coded(Coding::Gzip).is_none() && new.coded(Coding::Gzip).is_none());
     }
 
@@ -273,8 +287,8 @@ mod tests {
         let entry = dated("x-a", 36, 1);
         l1.store(&key, &entry, at(1));
         let most = usize::try_from(MAX_BYTES / 2).unwrap();
-        assert!(!l1.attach(&key, &entry, Coding::Gzip, body(most), at(1)));
-        assert!(l1.attach(&key, &entry, Coding::Gzip, body(most / 2), at(1)));
-        assert!(!l1.attach(&key, &entry, Coding::Brotli, body(most / 2), at(1)), "both forms count");
+        assert!(!l1.attach(&key, &entry, Coding::Gzip, body(most)));
+        assert!(l1.attach(&key, &entry, Coding::Gzip, body(most / 2)));
+        assert!(!l1.attach(&key, &entry, Coding::Brotli, body(most / 2)), "both forms count");
     }
 }

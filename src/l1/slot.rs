@@ -1,7 +1,7 @@
 //! All that is known of one URL: its stored variants and whether it was uncacheable of late.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::DATE;
@@ -13,12 +13,9 @@ use crate::policy::dates;
 use crate::policy::validation;
 use crate::policy::vary::Selecting;
 
-/// What is stored under one key, and for how long from its making that can be of use. Slots are replaced, never changed.
+/// What is stored under one key. Slots are replaced, never changed.
 #[derive(Clone, Debug)]
-pub struct Slot {
-    held: Held,
-    useful_for: Seconds,
-}
+pub struct Slot(Held);
 
 /// Most keys have one response and nothing else: for that a slot takes no memory besides moka's.
 #[derive(Clone, Debug)]
@@ -47,9 +44,6 @@ impl Several {
 }
 
 type Variants = SmallVec<[Arc<Entry>; 1]>;
-
-/// Whole seconds, rounded up.
-type Seconds = u32;
 
 /// Why the URL is not worth waiting for.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +76,7 @@ impl Slot {
         // The whole takes the place of its parts.
         let parts: Vec<_> =
             old.into_iter().flat_map(|slot| slot.other_parts(entry.selecting(), now)).cloned().collect();
-        (variants.len() + parts.len() <= max_variants).then(|| Self::new(variants, parts, None, now))
+        (variants.len() + parts.len() <= max_variants).then(|| Self::new(variants, parts, None))
     }
 
     /// `old` with a part added, joined with those stored before if they belong together; the whole, if
@@ -96,14 +90,14 @@ impl Slot {
         let selecting = part.entry().selecting();
         // A part that comes late must not outlive what is newer.
         let newer = old.into_iter().flat_map(Slot::entries).any(|whole| {
-            let fields = (&whole.content().fields, &part.entry().content().fields);
+            let fields = (whole.fields(), part.entry().fields());
             whole.selecting() == selecting
                 && (terms.valid)(whole)
                 && !whole.fresh_left(now).is_zero()
                 && !validation::same_representation(fields.0, fields.1)
         });
         if newer {
-            return old.map(|slot| slot.renewed(now));
+            return old.map(Slot::renewed);
         }
         let before = old.and_then(|slot| slot.parts().iter().find(|parts| parts.entry().selecting() == selecting));
         let others = |slot: &Self| slot.other_parts(selecting, now).cloned().collect::<Vec<_>>();
@@ -122,15 +116,15 @@ impl Slot {
                 let variants: Variants = wholes.iter().filter(stands).cloned().collect();
                 parts.push(Arc::new(joined));
                 let fits = variants.len() + parts.len() <= terms.max_variants;
-                fits.then(|| Self::new(variants, parts, old.and_then(Slot::marker), now))
+                fits.then(|| Self::new(variants, parts, old.and_then(Slot::marker)))
             }
         }
     }
 
     /// `old` with a hit-for-miss marker.
-    pub(super) fn marked(old: Option<&Self>, marker: Marker, now: Moment) -> Self {
+    pub(super) fn marked(old: Option<&Self>, marker: Marker) -> Self {
         let (variants, parts) = old.map(|slot| (slot.entries().into(), slot.parts().to_vec())).unwrap_or_default();
-        Self::new(variants, parts, Some(marker), now)
+        Self::new(variants, parts, Some(marker))
     }
 
     /// Variants that an entry with these selecting fields leaves in place.
@@ -152,35 +146,30 @@ impl Slot {
     }
 
     /// Without the entries that `keep` refuses. `None` if nothing is left.
-    pub(super) fn retain(&self, keep: impl Fn(&Entry) -> bool, now: Moment) -> Option<Self> {
+    pub(super) fn retain(&self, keep: impl Fn(&Entry) -> bool) -> Option<Self> {
         let variants: Variants = self.entries().iter().filter(|e| keep(e)).map(Arc::clone).collect();
         let parts: Vec<_> = self.parts().iter().filter(|parts| keep(parts.entry())).map(Arc::clone).collect();
         let empty = variants.is_empty() && parts.is_empty() && self.marker().is_none();
-        (!empty).then(|| Self::new(variants, parts, self.marker(), now))
+        (!empty).then(|| Self::new(variants, parts, self.marker()))
     }
 
-    fn new(variants: Variants, parts: Vec<Arc<Parts>>, marker: Option<Marker>, now: Moment) -> Self {
-        let pause = marker.map_or(Duration::ZERO, |marker| marker.until.since(now));
-        let entries = variants.iter().map(|entry| &**entry).chain(parts.iter().map(|parts| parts.entry()));
-        let useful_for = entries.map(|entry| entry.useful_for(now)).fold(pause, Duration::max);
-        let held = match variants.as_slice() {
+    fn new(variants: Variants, parts: Vec<Arc<Parts>>, marker: Option<Marker>) -> Self {
+        Self(match variants.as_slice() {
             [only] if parts.is_empty() && marker.is_none() => Held::One(Arc::clone(only)),
             _ => Held::Several(Arc::new(Several { variants, parts, marker })),
-        };
-        let seconds = useful_for.as_secs().saturating_add(u64::from(useful_for.subsec_nanos() > 0));
-        Self { held, useful_for: Seconds::try_from(seconds).unwrap_or(Seconds::MAX) }
+        })
     }
 
     /// The same anew, for what has changed inside its entries.
-    pub(super) fn renewed(&self, now: Moment) -> Self {
-        Self::new(self.entries().into(), self.parts().to_vec(), self.marker(), now)
+    pub(super) fn renewed(&self) -> Self {
+        Self::new(self.entries().into(), self.parts().to_vec(), self.marker())
     }
 
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
     /// the most recent in the language that it likes best, or in a coding that it likes as well as any.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
         let negotiated = |entry: &&Arc<Entry>| {
-            let (selecting, response) = (entry.selecting(), &entry.content().fields);
+            let (selecting, response) = (entry.selecting(), entry.fields());
             selecting.speaks(response, request) || selecting.unpacks(response, request)
         };
         self.select_exactly(request).or_else(|| self.entries().iter().find(negotiated))
@@ -203,14 +192,14 @@ impl Slot {
 
     /// Every variant that is stored as a whole, the most recent first.
     pub fn entries(&self) -> &[Arc<Entry>] {
-        match &self.held {
+        match &self.0 {
             Held::One(entry) => std::slice::from_ref(entry),
             Held::Several(several) => &several.variants,
         }
     }
 
     fn several(&self) -> Option<&Several> {
-        match &self.held {
+        match &self.0 {
             Held::One(_) => None,
             Held::Several(several) => Some(several),
         }
@@ -234,9 +223,9 @@ impl Slot {
         self.marker().is_some_and(|marker| now < marker.until && marker.too_large)
     }
 
-    /// How long from its making the slot can be of use.
-    pub(super) fn useful_for(&self) -> Duration {
-        Duration::from_secs(self.useful_for.into())
+    /// Whether anything of it can be of use.
+    pub(super) fn is_useful(&self, now: Moment) -> bool {
+        self.is_uncacheable(now) || self.all().any(|entry| !entry.useful_for(now).is_zero())
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -248,11 +237,13 @@ impl Slot {
 
 /// When the origin made it, if its `Date` tells.
 fn made(entry: &Entry) -> Option<SystemTime> {
-    dates::timeless_date(&entry.content().fields, &DATE)
+    dates::timeless_date(entry.fields(), &DATE)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
@@ -292,17 +283,17 @@ pub(super) mod tests {
         let content = Content { status: StatusCode::OK, fields: Fields::from_map(&headers), body: bytes::Bytes::new() };
         let provenance =
             Provenance { born: Seq::default(), received: at(received), fetch_time: Duration::ZERO, jitter: 0.0 };
-        Arc::new(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
+        Arc::new(Entry::new(storable, content, selecting, Vec::new(), "r", provenance))
     }
 
     /// One with a body of so many bytes.
     pub(in crate::l1) fn sized(length: usize) -> Arc<Entry> {
         let model = dated("x-a", 36, 1);
-        let mut content = model.content().clone();
-        content.body = bytes::Bytes::from(vec![0; length]);
+        let body = bytes::Bytes::from(vec![0; length]);
+        let content = Content { status: model.status(), fields: model.fields().clone(), body };
         let (lifetimes, selecting) = (model.lifetimes(), model.selecting().clone());
         let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
-        Arc::new(Entry::restored(&lifetimes, content, selecting, Vec::new(), "r".into(), provenance))
+        Arc::new(Entry::restored(&lifetimes, content, selecting, Vec::new(), "r", provenance))
     }
 
     fn selected(first: &Arc<Entry>, second: &Arc<Entry>, now: u64) -> Arc<Entry> {
@@ -331,14 +322,13 @@ pub(super) mod tests {
     pub(in crate::l1) fn part(field: &'static str, range: std::ops::Range<u64>) -> Parts {
         let mut entry = Arc::into_inner(dated(field, 36, 1)).unwrap();
         let length = usize::try_from(range.end - range.start).unwrap();
-        let mut content = entry.content().clone();
-        let mut headers = content.fields.to_map();
+        let mut headers = entry.fields().to_map();
         headers.insert("etag", HeaderValue::from_static("\"1\""));
-        content.fields = Fields::from_map(&headers);
-        content.body = bytes::Bytes::from(vec![0; length]);
+        let body = bytes::Bytes::from(vec![0; length]);
+        let content = Content { status: entry.status(), fields: Fields::from_map(&headers), body };
         let (lifetimes, selecting) = (entry.lifetimes(), entry.selecting().clone());
         let provenance = Provenance { born: Seq::default(), received: at(1), fetch_time: Duration::ZERO, jitter: 0.0 };
-        entry = Entry::restored(&lifetimes, content, selecting, Vec::new(), "r".into(), provenance);
+        entry = Entry::restored(&lifetimes, content, selecting, Vec::new(), "r", provenance);
         Parts::new(entry, &ContentRange { range, complete: Some(10) }, Vec::new()).unwrap()
     }
 
@@ -367,7 +357,7 @@ pub(super) mod tests {
         assert_eq!((slot.entries().len(), slot.parts().len(), slot.all().count()), (1, 1, 2));
         let slot = Slot::with_part(Some(&slot), part("x-b", 4..10), &terms(9, true), at(1)).unwrap();
         assert_eq!((slot.entries().len(), slot.parts().len()), (2, 0), "the last part made it whole");
-        assert!(slot.entries().iter().any(|entry| entry.content().body.len() == 10));
+        assert!(slot.entries().iter().any(|entry| entry.body().len() == 10));
     }
 
     #[test]
@@ -377,8 +367,9 @@ pub(super) mod tests {
         assert!(Slot::with(Some(&slot), &dated("x-b", 36, 1), 1, at(1)).is_none());
         let more = Slot::with_part(Some(&slot), part("x-a", 5..9), &terms(1, true), at(1)).unwrap();
         assert!(more.weight() >= slot.weight() + 4);
-        assert_eq!(slot.useful_for(), part("x-a", 0..4).entry().useful_for(at(1)));
-        assert!(slot.retain(|_| false, at(1)).is_none());
+        let end = 1 + part("x-a", 0..4).entry().useful_for(at(1)).as_secs();
+        assert!(slot.is_useful(at(end - 1)) && !slot.is_useful(at(end)));
+        assert!(slot.retain(|_| false).is_none());
         let purged = Slot::with(None, &dated("x-a", 36, 1), 1, at(1)).unwrap();
         let slot = Slot::with_part(Some(&purged), part("x-a", 0..4), &terms(1, false), at(1)).unwrap();
         assert!(slot.entries().is_empty() && holds(&slot, 0..4), "what was purged takes no place");
@@ -388,7 +379,7 @@ pub(super) mod tests {
     fn a_marker_keeps_parts_and_says_whether_size_is_the_reason() {
         let slot = Slot::with_part(None, part("x-a", 0..4), &terms(9, true), at(1)).unwrap();
         for too_large in [true, false] {
-            let marked = Slot::marked(Some(&slot), Marker { until: at(5), too_large }, at(1));
+            let marked = Slot::marked(Some(&slot), Marker { until: at(5), too_large });
             let marked = Slot::with_part(Some(&marked), part("x-a", 4..8), &terms(9, true), at(1)).unwrap();
             assert!(holds(&marked, 0..8));
             assert_eq!((marked.is_uncacheable(at(4)), marked.is_too_large(at(4))), (true, too_large));

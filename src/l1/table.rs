@@ -1,13 +1,11 @@
 //! The table of L1: what stands under a key, who may change it, and what gives way when there is no room.
 //!
 //! moka evicts by TinyLFU: a newcomer takes the place of what is used least only if it is asked for more often. What has
-//! become useless leaves by itself, or it would keep newcomers out.
+//! become useless is removed by [`expiry`](super::expiry), or it would keep newcomers out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use moka::Expiry;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use parking_lot::Mutex;
@@ -15,14 +13,13 @@ use prometheus::IntCounter;
 
 use super::front::{Changes, Fronts};
 use super::{Bounds, Slot};
+use crate::clock::Moment;
 use crate::entry::allocated;
-use crate::key::Key;
 
 /// What a key costs beyond its text and its slot, in the allocator's sizes: moka's two halves of an entry (64 and 48
-/// bytes), its places in the queue, in the timer wheel and in the table of both (32, 48 and 48), its share of the hash
-/// table (30), and the handle of the key (32).
-const PLACE: usize = 64 + 48 + 32 + 48 + 48 + 30 + 32;
-const REFERENCE_COUNTS: usize = 16;
+/// bytes), its place in the queue and what points to that (32 and 48), its share of the hash table (33), the handle of
+/// the key (32), and about 16 of the allocator's own books.
+const PLACE: usize = 64 + 48 + 32 + 48 + 33 + 32 + 16;
 
 /// Changes of this many keys can be worked out at the same time.
 const TURNS: usize = 256;
@@ -39,30 +36,18 @@ pub(super) enum Change {
 
 /// Slots by key.
 pub(super) struct Table {
-    cache: Cache<Key, Slot, RandomState>,
+    cache: Cache<Box<[u8]>, Slot, RandomState>,
     /// Whoever changes a slot works out the new one from the old one: one at a time for each key. Readers do not wait for
     /// it. (moka's own locks are made and dropped for each change.)
     turns: [Mutex<()>; TURNS],
     hasher: RandomState,
     fronts: Fronts,
     changes: Arc<Changes>,
+    expired: IntCounter,
 }
 
-/// Tells moka when a slot has become useless; freshness itself is judged on every hit.
-struct Usefulness;
-
-impl Expiry<Key, Slot> for Usefulness {
-    fn expire_after_create(&self, _key: &Key, slot: &Slot, _now: Instant) -> Option<Duration> {
-        Some(slot.useful_for())
-    }
-
-    fn expire_after_update(&self, _key: &Key, slot: &Slot, _now: Instant, _left: Option<Duration>) -> Option<Duration> {
-        Some(slot.useful_for())
-    }
-}
-
-fn weight(key: &Key, slot: &Slot) -> u64 {
-    (slot.weight() + PLACE + allocated(REFERENCE_COUNTS + key.as_bytes().len())) as u64
+fn weight(key: &[u8], slot: &Slot) -> u64 {
+    (slot.weight() + PLACE + allocated(key.len())) as u64
 }
 
 impl Table {
@@ -73,23 +58,20 @@ impl Table {
         let hasher = RandomState::new();
         let changes = Changes::new();
         let left = Arc::clone(&changes);
-        let cache = Cache::builder()
+        let cache = Cache::<Box<[u8]>, Slot>::builder()
             .name("l1")
             .max_capacity(bounds.max_bytes)
-            .weigher(move |key: &Key, slot: &Slot| u32::try_from(weight(key, slot).max(least)).unwrap_or(u32::MAX))
-            .expire_after(Usefulness)
+            .weigher(move |key, slot| u32::try_from(weight(key, slot).max(least)).unwrap_or(u32::MAX))
             .eviction_listener(move |key, _slot, cause| {
-                match cause {
-                    RemovalCause::Expired => expired.inc(),
-                    RemovalCause::Size => evicted.inc(),
-                    // Noted by whoever changes it.
-                    RemovalCause::Explicit | RemovalCause::Replaced => return,
+                // What is replaced or removed is noted by whoever changes it.
+                if cause == RemovalCause::Size {
+                    evicted.inc();
+                    left.note(&key);
                 }
-                left.note(key.as_bytes());
             })
             .build_with_hasher(hasher.clone());
         let fronts = Fronts::new(bounds.max_bytes / bounds.threads.max(1) as u64, Arc::clone(&changes));
-        Self { cache, turns: [const { Mutex::new(()) }; TURNS], hasher, fronts, changes }
+        Self { cache, turns: [const { Mutex::new(()) }; TURNS], hasher, fronts, changes, expired }
     }
 
     /// What stands under a key, compared byte by byte. Counts as a use, or as much of one as a front lets through.
@@ -103,23 +85,34 @@ impl Table {
     }
 
     /// Changes what stands under a key. Nobody else changes it meanwhile, but it may have to give way.
-    pub(super) fn change(&self, key: &Key, change: impl FnOnce(Option<&Slot>) -> Change) {
-        let turn = self.hasher.hash_one(key.as_bytes()) % TURNS as u64;
+    pub(super) fn change(&self, key: &[u8], change: impl FnOnce(Option<&Slot>) -> Change) {
+        let turn = self.hasher.hash_one(key) % TURNS as u64;
         // Dropped when the next may begin: it may be megabytes.
         let old;
         let _turn = self.turns[usize::try_from(turn).unwrap_or_default()].lock();
-        old = self.peek(key.as_bytes());
+        old = self.peek(key);
         match change(old.as_ref()) {
-            Change::Put(slot) => self.cache.insert(key.clone(), slot),
-            Change::Remove => self.cache.invalidate(key.as_bytes()),
+            Change::Put(slot) => self.cache.insert(key.into(), slot),
+            Change::Remove => self.cache.invalidate(key),
             Change::Keep => return,
         }
-        self.changes.note(key.as_bytes());
+        self.changes.note(key);
     }
 
-    /// Every key, and what stands under it.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Slot)> {
-        self.cache.iter().map(|(key, slot)| (Key::clone(&key), slot))
+    /// Removes what stands under a key if it has become useless.
+    pub(super) fn expire(&self, key: &[u8], now: Moment) {
+        self.change(key, |old| {
+            if old.is_none_or(|slot| slot.is_useful(now)) {
+                return Change::Keep;
+            }
+            self.expired.inc();
+            Change::Remove
+        });
+    }
+
+    /// Every key, and what stands under it. Does not count as a use.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Arc<Box<[u8]>>, Slot)> {
+        self.cache.iter()
     }
 
     /// Keys and their weight.
@@ -136,7 +129,7 @@ mod tests {
     use super::super::slot::tests::{at, dated, sized};
     use super::*;
     use crate::entry::Entry;
-    use crate::key::MethodClass;
+    use crate::key::{Key, MethodClass};
 
     fn counted(max_bytes: u64) -> (Table, IntCounter) {
         let bounds = Bounds { max_bytes, max_entries: u64::MAX, max_variants: 100, threads: 1 };
@@ -148,8 +141,8 @@ mod tests {
         counted(max_bytes).0
     }
 
-    fn key(number: usize) -> Key {
-        Key::of_url(&format!("http://h/{number}"), MethodClass::Get)
+    fn key(number: usize) -> Box<[u8]> {
+        Key::of_url(&format!("http://h/{number}"), MethodClass::Get).as_bytes().into()
     }
 
     fn put(table: &Table, number: usize, entry: &Arc<Entry>) {
@@ -158,7 +151,7 @@ mod tests {
 
     /// Asks for an object as a client would, and stores it if it is not there.
     fn ask(table: &Table, number: usize, entry: &Arc<Entry>) -> bool {
-        let found = table.find(key(number).as_bytes()).is_some();
+        let found = table.find(&key(number)).is_some();
         if !found {
             put(table, number, entry);
         }
@@ -247,7 +240,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(table.find(key(1).as_bytes()).unwrap().entries().len(), 40);
+        assert_eq!(table.find(&key(1)).unwrap().entries().len(), 40);
     }
 
     #[test]
@@ -257,13 +250,13 @@ mod tests {
         let ask_often = |number| (0..60).filter(|_| ask(&table, number, &entry)).count();
         assert_eq!(ask_often(0), 59);
         // What shares a stripe or a place with it would hide it in any case.
-        let others = (1..100_000).filter(|other| table.changes.are_apart(key(0).as_bytes(), key(*other).as_bytes()));
+        let others = (1..100_000).filter(|other| table.changes.are_apart(&key(0), &key(*other)));
         let gone = others.into_iter().any(|other| {
             ask_often(other);
             table.size();
-            !table.cache.contains_key(key(0).as_bytes())
+            !table.cache.contains_key(&key(0))
         });
-        assert!(gone && table.find(key(0).as_bytes()).is_none());
+        assert!(gone && table.find(&key(0)).is_none());
     }
 
     #[test]
@@ -283,7 +276,7 @@ mod tests {
                     let mut before = 0;
                     while before < LAST {
                         before = stored.load(Ordering::SeqCst);
-                        let found = table.find(key(1).as_bytes()).unwrap().entries()[0].content().body.len();
+                        let found = table.find(&key(1)).unwrap().entries()[0].body().len();
                         assert!(found >= before, "{found} {before}");
                     }
                 });

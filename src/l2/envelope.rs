@@ -9,7 +9,6 @@
 //! damage, not malice: whoever may write to Redis may write any response, but only under its own
 //! key and with a `born` that is judged like every other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -119,19 +118,19 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
     if life.as_millis() == 0 {
         return None;
     }
-    let (content, lifetimes) = (entry.content(), entry.lifetimes());
+    let lifetimes = entry.lifetimes();
     let compressed = packing
         .compress_from
         // What the origin has coded already gains nothing.
-        .filter(|from| content.body.len() >= *from && !content.fields.has(&CONTENT_ENCODING))
-        .and_then(|_| zstd::bulk::compress(&content.body, LEVEL).ok())
-        .filter(|compressed| compressed.len() < content.body.len());
-    let body = compressed.as_deref().unwrap_or(&content.body);
+        .filter(|from| entry.body().len() >= *from && !entry.fields().has(&CONTENT_ENCODING))
+        .and_then(|_| zstd::bulk::compress(entry.body(), LEVEL).ok())
+        .filter(|compressed| compressed.len() < entry.body().len());
+    let body = compressed.as_deref().unwrap_or(entry.body());
     let metadata = Metadata {
         key: key.as_bytes(),
         born,
-        status: content.status.as_u16(),
-        fields: content.fields.lines(),
+        status: entry.status().as_u16(),
+        fields: entry.fields().lines(),
         selecting: entry.selecting().fields().map(|(name, value)| (name.as_str(), value.map(|v| &**v))).collect(),
         tags: entry.tags().iter().map(Tag::as_str).collect(),
         route: entry.route(),
@@ -143,7 +142,7 @@ pub fn pack(key: &Key, entry: &Entry, born: Seq, packing: Packing, now: Moment) 
         fetch_time_ms: millis(entry.fetch_time()),
         age_ms: millis(entry.age(now)),
         life_ms: millis(life),
-        body_bytes: content.body.len() as u64,
+        body_bytes: entry.body().len() as u64,
     };
     let metadata = postcard::to_stdvec(&metadata).ok()?;
     let mut value = BytesMut::with_capacity(HEAD_BYTES + metadata.len() + body.len());
@@ -206,7 +205,7 @@ pub fn unpack(key: &Key, value: &Bytes, left: Duration, packing: Packing, now: M
     let provenance = Provenance { born, received: now, fetch_time, jitter: 0.0 };
     let selecting = selecting(&metadata.selecting).ok_or(Damage::Metadata)?;
     let tags = metadata.tags.iter().map(|tag| Tag::from(*tag)).collect();
-    Ok(Entry::restored(&lifetimes, content, selecting, tags, Arc::from(metadata.route), provenance))
+    Ok(Entry::restored(&lifetimes, content, selecting, tags, metadata.route, provenance))
 }
 
 /// A copy of exactly the body's size: a reply is a slice of a read buffer, which it would pin.
@@ -279,7 +278,7 @@ mod tests {
             fetch_time: Duration::from_millis(250),
             jitter: 0.0,
         };
-        Entry::restored(&lifetimes, content, selecting, vec!["t".into()], "route".into(), provenance)
+        Entry::restored(&lifetimes, content, selecting, vec!["t".into()], "route", provenance)
     }
 
     fn at(seconds: u64) -> Moment {
@@ -295,9 +294,9 @@ mod tests {
             // Read on an instance whose clock shows something else, 20 seconds later.
             let left = life.checked_sub(Duration::from_secs(20)).unwrap();
             let entry = unpack(&key("/a"), &value, left, PACKING, at(5000)).unwrap();
-            assert_eq!(entry.content().body, body);
-            assert_eq!(entry.content().fields, packed.content().fields);
-            assert_eq!(entry.content().status, 404);
+            assert_eq!(&**entry.body(), &*body);
+            assert_eq!(entry.fields(), packed.fields());
+            assert_eq!(entry.status(), 404);
             assert_eq!((entry.selecting(), entry.tags(), entry.route()), (packed.selecting(), packed.tags(), "route"));
             assert_eq!((entry.born(), entry.fetch_time()), (7, Duration::from_millis(250)));
             assert_eq!(entry.age(at(5000)), Duration::from_secs(5 + 10 + 20));
@@ -317,7 +316,7 @@ mod tests {
         let (value, left) = pack(&key("/a"), &entry("body"), BORN, plain, at(10)).unwrap();
         assert_eq!(value, VERSION_2);
         let entry = unpack(&key("/a"), &value, left, plain, at(0)).unwrap();
-        assert_eq!((&*entry.content().body, entry.born(), entry.route()), (&b"body"[..], 7, "route"));
+        assert_eq!((&**entry.body(), entry.born(), entry.route()), (&b"body"[..], 7, "route"));
         assert_eq!(entry.selecting().fields().count(), 2);
         let mut next = VERSION_2.to_vec();
         next[4] += 1;

@@ -150,7 +150,7 @@ impl Shared {
     async fn fill(self: &Arc<Self>, key: &Key, entry: &Entry, born: Seq, lease: Lease) {
         let packed = envelope::pack(key, entry, born, self.settings.packing, self.clock.now());
         let Some((value, life)) = packed else { return };
-        if entry.content().body.len() > self.settings.packing.max_body {
+        if entry.body().len() > self.settings.packing.max_body {
             // Nor will what the others fetch be shared: let them not wait for one another.
             return lease.disband(self.settings.lease);
         }

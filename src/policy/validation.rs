@@ -79,8 +79,7 @@ pub fn head_agrees(stored: &impl ByName, length: u64, head: &HeaderMap) -> bool 
 pub fn updates(stored: HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
     const OF_THE_BODY: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_MD5, CONTENT_DIGEST];
     let mut fields = stored;
-    // Our own Via is appended to each stored response; the 304 brings its own path.
-    for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && **name != VIA) {
+    for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name)) {
         // What the 304 leaves out of Vary still selected the body that stays: a server in between may add it to a 200
         // alone. So the two are one list.
         if *name != VARY {

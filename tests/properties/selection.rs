@@ -124,7 +124,7 @@ fn entry(names: &[&str], request: &HeaderMap, number: usize) -> Entry {
     let content =
         Content { status: StatusCode::OK, fields: Fields::from_map(&response), body: Bytes::from(number.to_string()) };
     let provenance = Provenance { born: 0, received: Moment::default(), fetch_time: Duration::ZERO, jitter: 0.0 };
-    Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance)
+    Entry::new(storable, content, selecting, Vec::new(), "r", provenance)
 }
 
 fn names() -> impl Strategy<Value = Vec<&'static str>> {
@@ -144,7 +144,7 @@ proptest! {
             memory.store(&key, &Arc::new(entry(names, &writing.of(meaning), number)), Moment::default());
         }
         let slot = memory.find(key.as_bytes()).unwrap();
-        let served = slot.select(&writing.of(&meaning)).map(|entry| entry.content().body.clone());
+        let served = slot.select(&writing.of(&meaning)).map(|entry| entry.body().share());
         let fits = |(_, (names, stored, _)): &(usize, &(Vec<&str>, Meaning, Writing))| stored.is_equal_in(&meaning, names);
         let expected = before.iter().enumerate().rev().find(fits).map(|(number, _)| Bytes::from(number.to_string()));
         prop_assert_eq!(served, expected);

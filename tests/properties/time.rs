@@ -109,7 +109,7 @@ fn entry(
     let selecting = Selecting::new(storable.vary.names(), &HeaderMap::new());
     let content = Content { status: StatusCode::OK, fields: Fields::from_map(response), body: Bytes::new() };
     let provenance = Provenance { born: 0, received, fetch_time: took, jitter };
-    Some(Entry::new(storable, content, selecting, Vec::new(), "r".into(), provenance))
+    Some(Entry::new(storable, content, selecting, Vec::new(), "r", provenance))
 }
 
 /// What an answer shows in `Age`.

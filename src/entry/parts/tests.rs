@@ -46,7 +46,7 @@ fn tagged(whole: &[u8], range: Range<usize>, tag: &'static str, complete: Option
     let mut surrogate = HeaderMap::new();
     surrogate.insert("surrogate-key", HeaderValue::try_from(tags.join(" ")).unwrap());
     let tags: Vec<Tag> = tags::tags(&surrogate, &["surrogate-key".parse().unwrap()], "http://a.test", MAX_TAGS);
-    let entry = Entry::new(storable, content, selecting, tags, "r".into(), provenance);
+    let entry = Entry::new(storable, content, selecting, tags, "r", provenance);
     let range = range.start as u64..range.end as u64;
     Parts::new(entry, &ContentRange { range, complete }, Vec::new()).expect("as many bytes as announced")
 }
@@ -57,7 +57,7 @@ fn cut(joined: &Joined, range: &Range<u64>) -> Option<Vec<u8>> {
         Joined::Parts(parts) => parts.cut(range).map(|pieces| Vec::from(pieces).concat()),
         Joined::Whole(entry) => {
             let at = |position: u64| usize::try_from(position).unwrap();
-            entry.content().body.get(at(range.start)..at(range.end)).map(<[u8]>::to_vec)
+            entry.body().get(at(range.start)..at(range.end)).map(<[u8]>::to_vec)
         }
     }
 }
@@ -95,7 +95,7 @@ proptest! {
         let length = body.len() as u64;
         let parts = ranges.iter().map(|range| part(&body, range.clone(), "\"1\"", Some(length)));
         match stored(parts, ROOM) {
-            Some(Joined::Whole(entry)) => prop_assert_eq!(&entry.content().body[..], &body[..]),
+            Some(Joined::Whole(entry)) => prop_assert_eq!(&entry.body()[..], &body[..]),
             other => prop_assert!(false, "something is missing in {other:?}"),
         }
     }
@@ -122,7 +122,7 @@ proptest! {
         }
         let bytes = match &joined {
             Joined::Parts(parts) => parts.bytes(),
-            Joined::Whole(entry) => entry.content().body.len() as u64,
+            Joined::Whole(entry) => entry.body().len() as u64,
         };
         prop_assert!(bytes <= limit, "{bytes} bytes are kept");
     }
@@ -223,9 +223,9 @@ fn small_neighbours_become_one_piece() {
 #[test]
 fn newer_fields_replace_older_ones_and_withheld_ones_do_not_come_back() {
     let with = |mut parts: Parts, name: &'static str, value: &'static str| {
-        let mut headers = parts.entry.content.fields.to_map();
+        let mut headers = parts.entry.fields.to_map();
         headers.insert(name, HeaderValue::from_static(value));
-        parts.entry.content.fields = Fields::from_map(&headers);
+        parts.entry.fields = Fields::from_map(&headers);
         parts
     };
     let old = with(with(part(BODY, 0..5, "\"1\"", Some(10)), "x-a", "old"), "x-b", "old");
@@ -233,7 +233,7 @@ fn newer_fields_replace_older_ones_and_withheld_ones_do_not_come_back() {
     let mut new = with(part(BODY, 6..9, "\"1\"", Some(10)), "x-a", "new");
     new.withheld = vec!["x-c".parse().unwrap()];
     let Joined::Parts(parts) = new.joined(&old, ROOM) else { panic!("there is a gap") };
-    let headers = parts.entry().content().fields.to_map();
+    let headers = parts.entry().fields().to_map();
     assert_eq!(
         (&headers["x-a"], &headers["x-b"]),
         (&HeaderValue::from_static("new"), &HeaderValue::from_static("old"))
@@ -260,15 +260,14 @@ fn what_is_joined_is_purged_by_the_tags_of_each_part() {
 fn a_part_with_more_or_fewer_bytes_than_announced_is_no_part() {
     let Parts { entry, .. } = part(BODY, 0..0, "\"1\"", Some(10));
     for announced in [0..4, 0..6] {
-        let mut entry = Entry::restored(
+        let entry = Entry::restored(
             &entry.lifetimes(),
-            entry.content.clone(),
+            Content { status: entry.status(), fields: entry.fields().clone(), body: Bytes::from_static(b"01234") },
             entry.selecting().clone(),
             Vec::new(),
-            "r".into(),
+            "r",
             Provenance { born: 0, received: Moment::default(), fetch_time: std::time::Duration::ZERO, jitter: 0.0 },
         );
-        entry.content.body = Bytes::from_static(b"01234");
         assert!(Parts::new(entry, &ContentRange { range: announced, complete: Some(10) }, Vec::new()).is_none());
     }
 }

@@ -200,6 +200,29 @@ async fn l1_says_what_it_holds_and_what_had_to_leave_for_lack_of_room() {
 }
 
 #[tokio::test]
+async fn what_is_of_no_use_any_more_leaves_l1_unasked() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let origin = Origin::start().await;
+    for path in ["/old", "/new"] {
+        origin.on(path, |r| r.header("Cache-Control", "max-age=60").body("a"));
+    }
+    origin.on("/private", |r| r.header("Cache-Control", "private").body("a"));
+    let proxy = main_route(&origin).await;
+    proxy.client().get("/old").send().await;
+    proxy.client().get("/private").send().await;
+    proxy.pass(HOUR / 2);
+    proxy.client().get("/new").send().await;
+    let markers = Scrape::until(proxy.admin(), EXPIRED, 1).await;
+    assert_eq!((markers.value(EXPIRED), markers.value("l1_entries")), (1, 2), "a marker ends soon");
+    proxy.pass(HOUR / 2 + Duration::from_mins(1));
+    let left = Scrape::until(proxy.admin(), EXPIRED, 2).await;
+    assert_eq!((left.value(EXPIRED), left.value("l1_entries")), (2, 1), "the other can still be validated");
+    assert_eq!(left.value("l1_evictions_total{cause=\"size\"}"), 0);
+}
+
+const EXPIRED: &str = "l1_evictions_total{cause=\"expired\"}";
+
+#[tokio::test]
 async fn purges_are_counted_by_kind_and_the_log_shows_how_far_it_is() {
     let origin = Origin::start().await;
     let proxy = main_route(&origin).await;
