@@ -12,7 +12,7 @@ use crate::policy::coding::{self, Codable, Coding};
 /// A stored response in a content coding.
 #[derive(Debug)]
 pub struct Coded {
-    /// Fields as sent to clients, without `Age`.
+    /// Fields as sent to clients, without what is added to each answer.
     pub fields: Fields,
     /// The whole coded body.
     pub body: Bytes,

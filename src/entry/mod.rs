@@ -40,7 +40,7 @@ use span::Span;
 pub struct Content {
     /// Final status.
     pub status: StatusCode,
-    /// Fields as sent to clients, without `Age`.
+    /// Fields as sent to clients, without what is added to each answer.
     pub fields: Fields,
     /// The whole body.
     pub body: Bytes,
@@ -223,7 +223,7 @@ impl Entry {
         self.status
     }
 
-    /// Fields as sent to clients, without `Age` and what else is added to each answer.
+    /// Fields as sent to clients, without what is added to each answer.
     pub fn fields(&self) -> &Fields {
         &self.fields
     }
@@ -376,10 +376,10 @@ impl Entry {
         self.extra.get_or_init(Box::default).later.get_or_init(Box::default)
     }
 
-    /// Gives it these tags in place of its own, before it comes to anything later.
+    /// Gives it these tags in place of its own. What it has come to is found anew: other invalidations may match it now.
     fn set_tags(&mut self, tags: Vec<Tag>) {
-        debug_assert!(self.later_so_far().is_none(), "it would be lost");
         self.extra = Extra::of(self.selecting().clone(), tags.into());
+        self.checked = AtomicU64::new(UNCHECKED);
     }
 
     /// The age at which it turned or turns stale.

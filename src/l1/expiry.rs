@@ -13,10 +13,12 @@ use std::time::Duration;
 use super::table::Table;
 use crate::clock::Clock;
 
-/// Slots that are looked at without a pause.
+/// Slots that are looked at without a pause, at least.
 const AT_ONCE: usize = 256;
-/// Between them, so that a million slots take 40 seconds.
+/// Between them.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Pauses of a pass, at most: a pass through millions of slots takes about as long as that of a million and a half.
+const PAUSES: usize = 6_000;
 /// Between two passes.
 const REST: Duration = Duration::from_secs(1);
 
@@ -41,12 +43,12 @@ fn goes_on(end: &Receiver<Infallible>, pause: Duration) -> bool {
 
 /// Looks at all slots. False if nobody needs this any more.
 fn pass(table: &Table, clock: &Clock, end: &Receiver<Infallible>) -> bool {
-    let mut now = clock.now();
+    let (mut now, at_once) = (clock.now(), AT_ONCE.max(table.count() / PAUSES));
     for (number, (key, slot)) in (1..).zip(table.iter()) {
         if !slot.is_useful(now) {
             table.expire(&key, now);
         }
-        if number % AT_ONCE == 0 {
+        if number % at_once == 0 {
             if !goes_on(end, PAUSE) {
                 return false;
             }

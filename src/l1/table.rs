@@ -115,6 +115,11 @@ impl Table {
         self.cache.iter()
     }
 
+    /// Keys, about: as of moka's last maintenance.
+    pub(super) fn count(&self) -> usize {
+        usize::try_from(self.cache.entry_count()).unwrap_or(usize::MAX)
+    }
+
     /// Keys and their weight.
     pub(super) fn size(&self) -> (u64, u64) {
         self.cache.run_pending_tasks();

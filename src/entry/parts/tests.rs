@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::*;
-use crate::bus::Seq;
+use crate::bus::{Pattern, Record, Seq, Table};
 use crate::clock::Moment;
 use crate::entry::{Content, Provenance};
 use crate::policy::Rules;
@@ -293,4 +293,17 @@ fn a_part_that_contradicts_itself_repeats_one_answer_and_joins_no_other() {
     for joined in joined {
         assert_eq!(cut(&joined, &(3..5)), None);
     }
+}
+
+#[test]
+fn a_soft_purge_that_a_part_has_met_is_not_forgotten_when_it_is_joined() {
+    let before = tagged(BODY, 0..3, "\"1\"", Some(10), &["before"]);
+    let new = tagged(BODY, 3..6, "\"1\"", Some(10), &["new"]);
+    let table = Table::new(10);
+    let purged = Moment::from_micros(5);
+    table.apply(1, &Record { pattern: Pattern::Url("http://h/a".into()), soft: true }, purged);
+    assert!(new.entry().is_valid(|| "http://h/a", &table) && new.entry().fresh_left(purged).is_zero());
+    let Joined::Parts(joined) = new.joined(&before, ROOM) else { panic!("there is a gap") };
+    assert!(joined.entry().is_valid(|| "http://h/a", &table));
+    assert!(joined.entry().fresh_left(purged).is_zero(), "it is as stale as before");
 }
