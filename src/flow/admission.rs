@@ -11,9 +11,9 @@ use super::site::Route;
 use super::visit::Visit;
 
 /// What the request policy of a route says of a request.
-pub(super) enum Admission {
+pub(super) enum Admission<'a> {
     /// Consult the cache.
-    Lookup(Arc<CachePolicy>, Demand),
+    Lookup(&'a Arc<CachePolicy>, Demand),
     /// Go to the origin, for this reason.
     Pass(Reason),
     /// The same; if it succeeds, what is stored for the target is no longer valid.
@@ -21,7 +21,7 @@ pub(super) enum Admission {
 }
 
 /// Judges a request. Only one whose body may be part of its key is waited for.
-pub(super) async fn admit(visit: &mut Visit, route: &Route) -> Admission {
+pub(super) async fn admit<'a>(visit: &mut Visit, route: &'a Route) -> Admission<'a> {
     // An origin may ignore the offer of another protocol, so the method counts first: whatever it
     // changes must be invalidated.
     if visit.wants_upgrade() && visit.parts.method.is_safe() {
@@ -39,18 +39,18 @@ pub(super) async fn admit(visit: &mut Visit, route: &Route) -> Admission {
         RequestVerdict::LookupByBody(_) if visit.wants_upgrade() => by_method(visit, policy, Reason::Upgrade),
         RequestVerdict::LookupByBody(_) if visit.bypasses(policy) => by_method(visit, policy, Reason::BypassRule),
         RequestVerdict::LookupByBody(demand) => match Box::pin(take_in(visit, policy)).await {
-            Ok(()) => Admission::Lookup(Arc::clone(policy), demand),
+            Ok(()) => Admission::Lookup(policy, demand),
             Err(reason) => by_method(visit, policy, reason),
         },
         RequestVerdict::Pass(reason) => Admission::Pass(reason),
         RequestVerdict::Lookup(_) if visit.body.is_some() => Admission::Pass(Reason::RequestBody),
         RequestVerdict::Lookup(_) if visit.bypasses(policy) => Admission::Pass(Reason::BypassRule),
-        RequestVerdict::Lookup(demand) => Admission::Lookup(Arc::clone(policy), demand),
+        RequestVerdict::Lookup(demand) => Admission::Lookup(policy, demand),
     }
 }
 
 /// A request that is not looked up by its body after all: what it may change must be invalidated.
-fn by_method(visit: &Visit, policy: &CachePolicy, reason: Reason) -> Admission {
+fn by_method(visit: &Visit, policy: &CachePolicy, reason: Reason) -> Admission<'static> {
     let asks = only_asks(&policy.rules, &visit.parts.method);
     if asks { Admission::Pass(reason) } else { Admission::PassUnsafe(reason) }
 }

@@ -95,7 +95,7 @@ impl Proxy {
         if let (Outcome::Pass, Some(reason)) = (books.outcome, books.reason) {
             metrics.passed[reason as usize].inc();
         }
-        self.metrics.latency[books.outcome as usize].observe(self.clock.now().since(visit.started).as_secs_f64());
+        self.metrics.latency[books.outcome as usize].observe(self.clock.now().since(visit.started));
         // An answer to HEAD may have a body, which nobody is sent.
         if visit.parts.method != Method::HEAD {
             response.body_mut().count(&metrics.body_bytes);

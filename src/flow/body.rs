@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::HeaderName;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use prometheus::IntCounter;
 
 use crate::coalesce::{BodyBroken, Reader};
 use crate::entry::{Entry, Fields};
 use crate::listener::Payload;
 use crate::origin::{self, ResponseBody};
 use crate::reason::OriginFault;
+use crate::telemetry::metrics::Tally;
 use crate::wire::field;
 
 use super::content::{PATIENCE, Replay};
@@ -72,7 +72,7 @@ enum Lines {
 pub struct Body {
     source: Source,
     /// Counts bytes as they go out; `None` once a body in memory was counted as a whole.
-    sent: Option<IntCounter>,
+    sent: Option<Tally>,
     record: Option<Record>,
     lines: Lines,
     signature: Option<Signature>,
@@ -123,7 +123,7 @@ impl Body {
     }
 
     /// Counts the bytes of the body: at once where they are in memory, else as they go out.
-    pub(super) fn count(&mut self, sent: &IntCounter) {
+    pub(super) fn count(&mut self, sent: &Tally) {
         match self.one_piece() {
             Some(bytes) => sent.inc_by(bytes.len() as u64),
             None => self.sent = Some(sent.clone()),

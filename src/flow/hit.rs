@@ -70,19 +70,21 @@ impl Proxy {
         let now = visit.started;
         let table = self.log.table();
         let url = || super::key::url_of(key);
-        let valid = |entry: &&Arc<Entry>| entry.is_valid(url, table);
-        let entry = slot.select(&visit.parts.headers).filter(valid);
-        let judged = entry.map(|entry| {
-            let reuse = if self.is_trusted(entry, now) { entry.reuse(now, demand) } else { Reuse::Expired };
-            (entry, reuse)
+        let judged = slot.position(&visit.parts.headers).and_then(|at| {
+            let entry = &slot.entries()[at];
+            let reuse = || if self.is_trusted(entry, now) { entry.reuse(now, demand) } else { Reuse::Expired };
+            entry.is_valid(url, table).then(|| (at, reuse()))
         });
         match judged {
-            Some((entry, Reuse::Fresh)) => LookUp::Fresh(Arc::clone(entry)),
-            Some((entry, Reuse::StaleAccepted)) => LookUp::StaleAccepted(Arc::clone(entry)),
-            Some((entry, Reuse::StaleWhileRevalidate)) => LookUp::StaleUsable(Arc::clone(entry)),
+            Some((at, Reuse::Fresh)) => LookUp::Fresh(slot.into_entry(at)),
+            Some((at, Reuse::StaleAccepted)) => LookUp::StaleAccepted(slot.into_entry(at)),
+            Some((at, Reuse::StaleWhileRevalidate)) => LookUp::StaleUsable(slot.into_entry(at)),
             judged => match self.find_part(&slot, visit, url(), demand) {
                 Some(hit) => LookUp::Part(Box::new(hit)),
-                None => self.forward(&slot, judged, visit, url()),
+                None => {
+                    let judged = judged.map(|(at, reuse)| (&slot.entries()[at], reuse));
+                    self.forward(&slot, judged, visit, url())
+                }
             },
         }
     }

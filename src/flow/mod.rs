@@ -180,23 +180,23 @@ impl Proxy {
             Admission::PassUnsafe(reason) => return Box::pin(self.pass_unsafe(visit, route, reason)).await,
         };
         let now = visit.started;
-        let (key, found) = self.find(visit, &policy, &demand);
+        let (key, found) = self.find(visit, policy, &demand);
         match found {
             LookUp::Fresh(entry) => {
-                if Self::is_early_refresh_due(&entry, &policy, now) || self.is_trust_waning(&entry, now) {
-                    self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
+                if Self::is_early_refresh_due(&entry, policy, now) || self.is_trust_waning(&entry, now) {
+                    self.refresh(visit, &route, policy, &Key::new(&key), &entry);
                 }
                 self.serve(visit, route, &key, &entry, Outcome::Hit)
             }
             LookUp::StaleUsable(entry) => {
-                self.refresh(visit, &route, &policy, &Key::new(&key), &entry);
+                self.refresh(visit, &route, policy, &Key::new(&key), &entry);
                 self.serve(visit, route, &key, &entry, Outcome::StaleWhileRevalidate)
             }
             LookUp::StaleAccepted(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleAccepted),
             LookUp::OriginDown(entry) => self.serve(visit, route, &key, &entry, Outcome::StaleIfError),
             LookUp::Part(hit) => {
                 if hit.outcome == Outcome::StaleWhileRevalidate {
-                    self.refresh_parts(visit, &route, &policy, &Key::new(&key), &hit.parts);
+                    self.refresh_parts(visit, &route, policy, &Key::new(&key), &hit.parts);
                 }
                 self.hit_part(visit, route, *hit)
             }
@@ -204,13 +204,17 @@ impl Proxy {
                 Answer::only_if_cached(route)
             }
             LookUp::HitForMiss => {
+                let policy = Arc::clone(policy);
                 Box::pin(self.fetch_alone(visit, route, policy, &Key::new(&key), Reason::HitForMiss)).await
             }
-            LookUp::TooLarge => Box::pin(self.fill_too_large(visit, route, policy, Key::new(&key), demand)).await,
+            LookUp::TooLarge => {
+                let policy = Arc::clone(policy);
+                Box::pin(self.fill_too_large(visit, route, policy, Key::new(&key), demand)).await
+            }
             LookUp::Forward(known) => {
                 let (key, cause) = (Key::new(&key), Cause::Client(demand.clone()));
-                let scope = self.scope(visit, &policy, &key, &known, false);
-                let miss = fill::Miss { key, policy, demand, known, cause, scope };
+                let scope = self.scope(visit, policy, &key, &known, false);
+                let miss = fill::Miss { key, policy: Arc::clone(policy), demand, known, cause, scope };
                 Box::pin(self.fill(visit, route, miss)).await
             }
         }

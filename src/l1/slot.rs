@@ -168,16 +168,33 @@ impl Slot {
     /// The most recent variant whose selecting fields match the request (RFC 9111 section 4.1), or else
     /// the most recent in the language that it likes best, or in a coding that it likes as well as any.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        let negotiated = |entry: &&Arc<Entry>| {
+        Some(&self.entries()[self.position(request)?])
+    }
+
+    /// Where [`select`](Self::select) finds it among the [entries](Self::entries).
+    pub fn position(&self, request: &HeaderMap) -> Option<usize> {
+        let negotiated = |entry: &Arc<Entry>| {
             let (selecting, response) = (entry.selecting(), entry.fields());
             selecting.speaks(response, request) || selecting.unpacks(response, request)
         };
-        self.select_exactly(request).or_else(|| self.entries().iter().find(negotiated))
+        self.exact_position(request).or_else(|| self.entries().iter().position(negotiated))
     }
 
     /// The most recent variant whose selecting fields match the request: that which it would have brought.
     pub fn select_exactly(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        self.entries().iter().find(|entry| entry.selecting().matches(request))
+        Some(&self.entries()[self.exact_position(request)?])
+    }
+
+    fn exact_position(&self, request: &HeaderMap) -> Option<usize> {
+        self.entries().iter().position(|entry| entry.selecting().matches(request))
+    }
+
+    /// One of its [entries](Self::entries): a slot that has no other gives it away, instead of a share in it.
+    pub fn into_entry(self, at: usize) -> Arc<Entry> {
+        match self.0 {
+            Held::One(entry) => entry,
+            Held::Several(several) => Arc::clone(&several.variants[at]),
+        }
     }
 
     /// The parts of the variant that matches the request.

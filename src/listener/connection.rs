@@ -87,6 +87,19 @@ impl<H: Handler> Shared<H> {
     }
 }
 
+/// Counts a request as under way from the first time that it waits for anything: the others are answered in microseconds.
+async fn in_flight<T>(gauge: &IntGauge, mut request: Pin<&mut impl Future<Output = T>>) -> T {
+    let mut counted = None;
+    poll_fn(|cx| {
+        let answered = request.as_mut().poll(cx);
+        if answered.is_pending() {
+            counted.get_or_insert_with(|| InFlight::new(gauge));
+        }
+        answered
+    })
+    .await
+}
+
 /// A request under way, in the metrics.
 struct InFlight<'a>(&'a IntGauge);
 
@@ -139,11 +152,8 @@ where
             Poll::Pending
         });
         let ended = match next.await {
-            Next::Request(parts, head) => {
-                let _in_flight = InFlight::new(&shared.in_flight);
-                connection.exchange(parts, head).await
-            }
-            Next::Refused(fault) => connection.refuse(fault).await,
+            Next::Request(parts, head) => in_flight(&shared.in_flight, pin!(connection.exchange(parts, head))).await,
+            Next::Refused(fault) => in_flight(&shared.in_flight, pin!(connection.refuse(fault))).await,
             Next::End => Ok(Then::Close),
         };
         match ended {
@@ -223,7 +233,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Connection<'_, T, H> {
     async fn refuse(&mut self, fault: Fault) -> io::Result<Then> {
         self.shared.count(fault);
         self.refused = true;
-        let _in_flight = InFlight::new(&self.shared.in_flight);
         let mut response = self.shared.handler.reject(fault, self.peer);
         self.respond(&mut response, Asked::refused(), true).await?;
         Ok(Then::Close)

@@ -121,7 +121,7 @@ impl Origin {
             return Err(OriginFault::Protocol);
         }
         let now = self.clock.now();
-        self.metrics.latency.observe(now.since(began).as_secs_f64());
+        self.metrics.latency.observe(now.since(began));
         Ok(self.respond(head, Framed { framing, upload, total }, link, turn, now))
     }
 

@@ -1,16 +1,19 @@
 //! Metric handles, resolved once when a route or origin is set up, so that counting a request
-//! costs one atomic addition and no look-up by label.
+//! costs an addition and no look-up by label.
 
 mod coding;
+mod per_thread;
 mod registrar;
 #[cfg(test)]
 mod tests;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use coding::CodingFamilies;
 pub use coding::CodingMetrics;
+pub use per_thread::{Durations, Place, Tally};
+use per_thread::{DurationsVec, TallyVec};
 use registrar::Registrar;
 
 use crate::reason::{OriginFault, Outcome, Reason};
@@ -24,7 +27,7 @@ pub struct Metrics {
     /// L1.
     pub l1: L1Metrics,
     /// Client latency by outcome, indexed by `Outcome as usize`.
-    pub latency: Vec<Histogram>,
+    pub latency: Vec<Durations>,
     /// Requests that wait for the fetch of another now.
     pub coalesce_waiting: IntGauge,
     /// Time that followers waited for a head.
@@ -54,16 +57,16 @@ pub struct Metrics {
 
 /// The families that get a label set per route or origin.
 struct Families {
-    requests: IntCounterVec,
-    responses: IntCounterVec,
-    body_bytes: IntCounterVec,
+    requests: TallyVec,
+    responses: TallyVec,
+    body_bytes: TallyVec,
     not_stored: IntCounterVec,
     passed: IntCounterVec,
     refreshes: IntCounterVec,
-    origin_requests: IntCounterVec,
+    origin_requests: TallyVec,
     origin_errors: IntCounterVec,
     origin_retries: IntCounterVec,
-    origin_latency: HistogramVec,
+    origin_latency: DurationsVec,
     origin_in_flight: IntGaugeVec,
     origin_queued: IntGaugeVec,
     coding: CodingFamilies,
@@ -174,11 +177,11 @@ impl L2Metrics {
 #[derive(Clone)]
 pub struct RouteMetrics {
     /// Requests, indexed by `Outcome as usize`.
-    pub requests: Vec<IntCounter>,
+    pub requests: Vec<Tally>,
     /// Responses by status class, indexed by class minus one (1xx to 5xx).
-    pub responses: Vec<IntCounter>,
+    pub responses: Vec<Tally>,
     /// Bytes of response bodies sent to clients.
-    pub body_bytes: IntCounter,
+    pub body_bytes: Tally,
     /// Responses not stored, indexed by `Reason as usize`.
     pub not_stored: Vec<IntCounter>,
     /// Requests passed, indexed by `Reason as usize`.
@@ -216,13 +219,13 @@ impl RefreshResult {
 #[derive(Clone)]
 pub struct OriginMetrics {
     /// Requests sent.
-    pub requests: IntCounter,
+    pub requests: Tally,
     /// Failures, indexed by `OriginFault as usize`.
     pub errors: Vec<IntCounter>,
     /// Requests sent again after a reused connection had been reset.
     pub retries: IntCounter,
     /// Time to the response head.
-    pub latency: Histogram,
+    pub latency: Durations,
     /// Requests under way.
     pub in_flight: IntGauge,
     /// Requests waiting for a connection.
@@ -235,7 +238,7 @@ impl Metrics {
         let registry = Registry::new();
         let r = Registrar(&registry);
         let latency =
-            r.histograms("request_duration_seconds", "Time to the response head, by outcome.", &["outcome"])?;
+            r.durations("request_duration_seconds", "Time to the response head, by outcome.", &["outcome"])?;
         let metrics = Self {
             listener: ListenerMetrics {
                 connections: r.gauge("connections", "Open client connections.")?,
@@ -354,9 +357,9 @@ impl Metrics {
 impl Families {
     fn register(r: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            requests: r.counters("requests_total", "Requests, by route and outcome.", &["route", "outcome"])?,
-            responses: r.counters("responses_total", "Responses, by route and status class.", &["route", "class"])?,
-            body_bytes: r.counters(
+            requests: r.tallies("requests_total", "Requests, by route and outcome.", &["route", "outcome"])?,
+            responses: r.tallies("responses_total", "Responses, by route and status class.", &["route", "class"])?,
+            body_bytes: r.tallies(
                 "response_body_bytes_total",
                 "Bytes of response bodies sent to clients.",
                 &["route"],
@@ -368,7 +371,7 @@ impl Families {
                 &["route", "reason"],
             )?,
             refreshes: r.counters("refreshes_total", "Background refreshes, by result.", &["route", "result"])?,
-            origin_requests: r.counters("origin_requests_total", "Requests sent to an origin.", &["origin"])?,
+            origin_requests: r.tallies("origin_requests_total", "Requests sent to an origin.", &["origin"])?,
             origin_errors: r.counters(
                 "origin_errors_total",
                 "Failed origin requests, by kind.",
@@ -379,7 +382,7 @@ impl Families {
                 "Requests sent again on a new connection.",
                 &["origin"],
             )?,
-            origin_latency: r.histograms(
+            origin_latency: r.durations(
                 "origin_duration_seconds",
                 "Time to the origin's response head.",
                 &["origin"],

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{DemoArgs, DemoProxy, Figures};
 use crate::cli::Exit;
@@ -62,13 +61,13 @@ impl DemoProxy for Instance {
     }
 
     fn figures(&self) -> Figures {
-        let answered = |outcome: &Outcome| self.metrics.latency[*outcome as usize].get_sample_count();
+        let answered = |outcome: &Outcome| self.metrics.latency[*outcome as usize].count();
         let origin = self.metrics.origin(ORIGIN);
         Figures {
             requests: Outcome::ALL.iter().map(answered).sum(),
             hits: SPARED.iter().map(answered).sum(),
             origin_requests: origin.requests.get(),
-            origin_time: Duration::from_secs_f64(origin.latency.get_sample_sum().max(0.0)),
+            origin_time: origin.latency.total(),
         }
     }
 

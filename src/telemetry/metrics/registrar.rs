@@ -1,13 +1,17 @@
 //! Names, prefixes and registration, in one place so that no metric can escape the conventions.
 
-use prometheus::core::Collector;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use std::time::Duration;
 
-/// Upper bounds of the latency buckets, in seconds: 100 microseconds to one minute.
-const LATENCY_BUCKETS: &[f64] = &[
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+use prometheus::core::Collector;
+use prometheus::proto::MetricType;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::per_thread::{DurationsBuilder, DurationsVec, TallyVec};
+
+/// Upper bounds of the latency buckets, in microseconds: 100 microseconds to one minute.
+pub(super) const LATENCY_BUCKETS: [u64; 18] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
 /// Creates metrics with the common prefix and registers them.
@@ -51,13 +55,16 @@ impl Registrar<'_> {
         self.add(Histogram::with_opts(histogram_opts(name, help))?)
     }
 
-    pub(super) fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        self.add(HistogramVec::new(histogram_opts(name, help), labels)?)
+    /// Counters of what happens for every request.
+    pub(super) fn tallies(&self, name: &str, help: &str, labels: &[&str]) -> Result<TallyVec, prometheus::Error> {
+        self.add(TallyVec::new(opts(name, help), labels)?)
+    }
+
+    /// Histograms of what happens for every request.
+    pub(super) fn durations(&self, name: &str, help: &str, labels: &[&str]) -> Result<DurationsVec, prometheus::Error> {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let opts = opts(name, help).variable_labels(labels);
+        self.add(DurationsVec::create(MetricType::HISTOGRAM, DurationsBuilder, opts)?)
     }
 }
 
@@ -66,5 +73,6 @@ fn opts(name: &str, help: &str) -> Opts {
 }
 
 fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
-    HistogramOpts { common_opts: opts(name, help), buckets: LATENCY_BUCKETS.to_vec() }
+    let buckets = LATENCY_BUCKETS.map(|most| Duration::from_micros(most).as_secs_f64()).to_vec();
+    HistogramOpts { common_opts: opts(name, help), buckets }
 }
