@@ -101,13 +101,15 @@ impl Table {
 
     /// Removes what stands under a key if it has become useless.
     pub(super) fn expire(&self, key: &[u8], now: Moment) {
+        let mut useless = false;
         self.change(key, |old| {
-            if old.is_none_or(|slot| slot.is_useful(now)) {
-                return Change::Keep;
-            }
-            self.expired.inc();
-            Change::Remove
+            useless = old.is_some_and(|slot| !slot.is_useful(now));
+            if useless { Change::Remove } else { Change::Keep }
         });
+        // Once it is gone: whoever sees it counted does not see it stored.
+        if useless {
+            self.expired.inc();
+        }
     }
 
     /// Every key, and what stands under it. Does not count as a use.
