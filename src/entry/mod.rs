@@ -138,13 +138,10 @@ impl Default for Extra {
 
 impl Extra {
     fn of(selecting: Selecting, tags: Box<[Tag]>) -> OnceBox<Self> {
-        let some = selecting != Selecting::NONE || !tags.is_empty();
-        let extra = OnceBox::new();
-        if some {
-            // Nobody else has it yet.
-            let _ = extra.set(Box::new(Self { selecting, tags, later: OnceBox::new() }));
+        if selecting == Selecting::NONE && tags.is_empty() {
+            return OnceBox::new();
         }
-        extra
+        OnceBox::with_value(Box::new(Self { selecting, tags, later: OnceBox::new() }))
     }
 
     fn weight(&self) -> usize {

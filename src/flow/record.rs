@@ -47,7 +47,7 @@ impl Record {
             origin_fault: books.fault,
             route: route.map(|route| Arc::clone(&route.name)),
             body_bytes: 0,
-            request_id: visit.request_id().clone(),
+            request_id: visit.take_request_id(),
             trace: visit.trace(),
             age,
         };

@@ -28,11 +28,27 @@ pub(super) struct Format {
     calendar: Calendar,
     second: Second,
     peer: Peer,
+    method: Repeated,
+    host: Repeated,
+    route: Repeated,
 }
 
 impl Format {
     pub(super) fn new(form: LogFormat, clock: Clock) -> Self {
-        Self { form, calendar: Calendar::new(clock), second: Second::default(), peer: Peer::default() }
+        let (host, route) = match form {
+            LogFormat::Json => (",\"host\":", ",\"route\":"),
+            LogFormat::Text => (" host=", " route="),
+        };
+        Self {
+            form,
+            calendar: Calendar::new(clock),
+            second: Second::default(),
+            peer: Peer::default(),
+            // The text form has a column for it.
+            method: Repeated::new(",\"method\":", MAX_METHOD),
+            host: Repeated::new(host, MAX_TEXT),
+            route: Repeated::new(route, MAX_TEXT),
+        }
     }
 
     /// Appends the line of a request, with its end.
@@ -52,22 +68,23 @@ impl Format {
         out.extend_from_slice(b"\",\"peer\":\"");
         self.peer.address(r.peer, out);
         out.push(b'"');
-        outside(b",\"method\":", r.method.as_ref().map(|method| method.as_str().as_bytes()), MAX_METHOD, out);
-        outside(b",\"host\":", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
+        self.method.show(r.method.as_ref().map(|method| method.as_str().as_bytes()), out);
+        self.host.show(r.host.as_ref().map(HeaderValue::as_bytes), out);
         if let Some(uri) = &r.uri {
             out.extend_from_slice(b",\"target\":");
             target(uri, out);
         }
         out.extend_from_slice(b",\"status\":");
         number(r.status.into(), out);
-        let mut word = |name: &str, value: &[u8]| {
+        out.extend_from_slice(b",\"outcome\":\"");
+        out.extend_from_slice(r.outcome.as_str().as_bytes());
+        out.push(b'"');
+        words(r, &mut |name, value| {
             for piece in [b",\"", name.as_bytes(), b"\":\"", value, b"\""] {
                 out.extend_from_slice(piece);
             }
-        };
-        word("outcome", r.outcome.as_str().as_bytes());
-        words(r, &mut word);
-        outside(b",\"route\":", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
+        });
+        self.route.show(r.route.as_deref().map(str::as_bytes), out);
         if let Some(age) = r.age {
             out.extend_from_slice(b",\"age_seconds\":");
             number(age, out);
@@ -111,8 +128,8 @@ impl Format {
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
         seconds(ended.at.since(r.started), out);
-        outside(b" route=", r.route.as_deref().map(str::as_bytes), MAX_TEXT, out);
-        outside(b" host=", r.host.as_ref().map(HeaderValue::as_bytes), MAX_TEXT, out);
+        self.route.show(r.route.as_deref().map(str::as_bytes), out);
+        self.host.show(r.host.as_ref().map(HeaderValue::as_bytes), out);
         out.extend_from_slice(b" request_id=");
         r.request_id.with_text(|id| quoted(out, id, MAX_TEXT));
     }
@@ -134,11 +151,30 @@ fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &[u8])) {
     }
 }
 
-/// A value that somebody else has made up, behind its name, where there is one.
-fn outside(name: &[u8], value: Option<&[u8]>, limit: usize, out: &mut Vec<u8>) {
-    if let Some(value) = value {
-        out.extend_from_slice(name);
-        quoted(out, value, limit);
+/// A value that somebody else has made up, and how the last one is shown behind its name: many lines in a row have the same.
+struct Repeated {
+    name: &'static str,
+    limit: usize,
+    value: Vec<u8>,
+    shown: Vec<u8>,
+}
+
+impl Repeated {
+    const fn new(name: &'static str, limit: usize) -> Self {
+        Self { name, limit, value: Vec::new(), shown: Vec::new() }
+    }
+
+    /// Nothing where there is none.
+    fn show(&mut self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        let Some(value) = value else { return };
+        if self.shown.is_empty() || self.value != value {
+            self.value.clear();
+            self.value.extend_from_slice(value);
+            self.shown.clear();
+            self.shown.extend_from_slice(self.name.as_bytes());
+            quoted(&mut self.shown, value, self.limit);
+        }
+        out.extend_from_slice(&self.shown);
     }
 }
 
@@ -344,6 +380,27 @@ pub(super) mod tests {
             (lines[2], "2026-09-21T14:13:21.001Z 10.0.0.1 ", "=0.000000 "),
         ] {
             assert!(line.starts_with(begin) && line.contains(duration), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_shows_its_own_values_whatever_the_lines_before_it_have_shown() {
+        let long = HeaderValue::try_from("x".repeat(300)).unwrap();
+        let hosts = [None, Some("a"), Some("a"), Some("b\""), None, Some("a"), Some("")]
+            .map(|host| host.map(HeaderValue::from_static));
+        let hosts = || hosts.iter().cloned().chain([Some(long.clone()), None]);
+        for form in [LogFormat::Json, LogFormat::Text] {
+            let mut format = Format::new(form, Clock::manual());
+            for (number, host) in hosts().enumerate() {
+                let method = if number.is_multiple_of(3) { Method::HEAD } else { Method::GET };
+                let route = (number % 4 > 0).then(|| format!("r{}", number % 2).as_str().into());
+                let record = Box::new(AccessRecord { host, method: Some(method), route, ..record() });
+                let ended = Ended { at: record.started, record };
+                let (mut line, mut alone) = (Vec::new(), Vec::new());
+                format.line(&ended, &mut line);
+                Format::new(form, Clock::manual()).line(&ended, &mut alone);
+                assert_eq!(String::from_utf8(line), String::from_utf8(alone));
+            }
         }
     }
 
