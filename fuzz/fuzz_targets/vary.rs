@@ -32,7 +32,7 @@ static MEMORY: LazyLock<L1> = LazyLock::new(|| {
 
 fuzz_target!(|input: &[u8]| {
     let key = Key::of_url("http://h/a", MethodClass::Get);
-    MEMORY.retain(&key, NOW, |_| false);
+    MEMORY.retain(&key, |_| false);
     let mut sections = sections(input).map(fields);
     let mut next = || sections.next().unwrap_or_default();
     let asked = next();
