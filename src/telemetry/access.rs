@@ -1,5 +1,6 @@
 //! The access log: one line per request on standard output.
 
+mod common;
 mod format;
 
 use std::fs::File;

@@ -81,7 +81,7 @@ pub struct ListenerMetrics {
     pub accepted: IntCounter,
     /// Accept calls that failed (descriptors exhausted and the like).
     pub accept_errors: IntCounter,
-    /// Requests being answered now.
+    /// Requests that wait for something now, such as an origin; the others are answered at once.
     pub in_flight: IntGauge,
     /// Requests refused before routing, by the fault's text.
     pub rejected: IntCounterVec,
@@ -244,7 +244,8 @@ impl Metrics {
                 connections: r.gauge("connections", "Open client connections.")?,
                 accepted: r.counter("connections_accepted_total", "Client connections accepted.")?,
                 accept_errors: r.counter("accept_errors_total", "Failures to accept a connection.")?,
-                in_flight: r.gauge("requests_in_flight", "Requests being answered.")?,
+                in_flight: r
+                    .gauge("requests_in_flight", "Requests being answered, but for those that are answered at once.")?,
                 rejected: r.counters(
                     "requests_rejected_total",
                     "Requests refused before routing, by fault.",

@@ -65,7 +65,7 @@ fn is_client_id(value: &[u8]) -> bool {
     (1..=MAX_CLIENT_ID).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
-/// The only field of this name; `None` if there are none or several. A look at each name costs less than a hash of one.
+/// The only field of this name; `None` if there are none or several. Requests have few fields, so that each is looked at.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.iter().filter(|(other, _)| *other == name).map(|(_, value)| value);
     let first = values.next()?;

@@ -2,15 +2,15 @@
 //!
 //! Each request has one, so that nothing goes through `std::fmt` but what hardly any has.
 
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
 
+use super::common::{Calendar, Peer, Repeated, Second, decimals};
 use super::{AccessRecord, Ended};
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::config::LogFormat;
-use crate::telemetry::escape::{quoted, write_to};
+use crate::telemetry::escape::quoted;
 
 /// Bytes of a target; more are cut.
 const MAX_TARGET: usize = 2048;
@@ -18,9 +18,6 @@ const MAX_TARGET: usize = 2048;
 const MAX_TEXT: usize = 256;
 /// Bytes of a method.
 const MAX_METHOD: usize = 32;
-
-/// How long the wall clock is not looked at again: it is set by so much now and then.
-const GLANCE: Duration = Duration::from_millis(50);
 
 /// Makes lines of records.
 pub(super) struct Format {
@@ -64,7 +61,7 @@ impl Format {
     fn json(&mut self, ended: &Ended, out: &mut Vec<u8>) {
         let r = &*ended.record;
         out.extend_from_slice(b"{\"time\":\"");
-        self.second.timestamp(self.calendar.begin(ended), out);
+        self.second.timestamp(self.calendar.begin(ended.record.started, ended.at), out);
         out.extend_from_slice(b"\",\"peer\":\"");
         self.peer.address(r.peer, out);
         out.push(b'"');
@@ -101,7 +98,7 @@ impl Format {
     /// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
     fn text(&mut self, ended: &Ended, out: &mut Vec<u8>) {
         let r = &*ended.record;
-        self.second.timestamp(self.calendar.begin(ended), out);
+        self.second.timestamp(self.calendar.begin(ended.record.started, ended.at), out);
         out.push(b' ');
         self.peer.address(r.peer, out);
         out.push(b' ');
@@ -151,53 +148,8 @@ fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &[u8])) {
     }
 }
 
-/// A value that somebody else has made up, and how the last one is shown behind its name: many lines in a row have the same.
-struct Repeated {
-    name: &'static str,
-    limit: usize,
-    value: Vec<u8>,
-    shown: Vec<u8>,
-}
-
-impl Repeated {
-    const fn new(name: &'static str, limit: usize) -> Self {
-        Self { name, limit, value: Vec::new(), shown: Vec::new() }
-    }
-
-    /// Nothing where there is none.
-    fn show(&mut self, value: Option<&[u8]>, out: &mut Vec<u8>) {
-        let Some(value) = value else { return };
-        if self.shown.is_empty() || self.value != value {
-            self.value.clear();
-            self.value.extend_from_slice(value);
-            self.shown.clear();
-            self.shown.extend_from_slice(self.name.as_bytes());
-            quoted(&mut self.shown, value, self.limit);
-        }
-        out.extend_from_slice(&self.shown);
-    }
-}
-
 fn number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// The client of the last line, and its address as text: many lines in a row have the same.
-#[derive(Default)]
-struct Peer {
-    address: Option<IpAddr>,
-    text: Vec<u8>,
-}
-
-impl Peer {
-    fn address(&mut self, address: IpAddr, out: &mut Vec<u8>) {
-        if self.address != Some(address) {
-            self.text.clear();
-            write_to(&mut self.text, format_args!("{address}"));
-            self.address = Some(address);
-        }
-        out.extend_from_slice(&self.text);
-    }
 }
 
 /// Seconds with six decimals.
@@ -205,12 +157,6 @@ fn seconds(span: Duration, out: &mut Vec<u8>) {
     number(span.as_secs(), out);
     out.push(b'.');
     decimals(span.subsec_micros(), 1_000_000, out);
-}
-
-/// A number below a power of ten with as many digits as that has zeros.
-fn decimals(number: u32, below: u32, out: &mut Vec<u8>) {
-    // Behind a one, which is left out.
-    out.extend_from_slice(&itoa::Buffer::new().format(below + number).as_bytes()[1..]);
 }
 
 /// Path and query, or the host of a CONNECT. Never the user information of an absolute target,
@@ -225,60 +171,6 @@ fn cut_method(method: &str) -> &str {
     method.get(..MAX_METHOD).unwrap_or(method)
 }
 
-/// The wall clock as it was a moment ago: to read it for each line costs more than most of what the line says.
-struct Calendar {
-    clock: Clock,
-    /// When it was read, and what it showed.
-    read: Moment,
-    wall: SystemTime,
-}
-
-impl Calendar {
-    fn new(clock: Clock) -> Self {
-        Self { read: clock.now(), wall: clock.wall(), clock }
-    }
-
-    /// When the head of a request had come.
-    fn begin(&mut self, ended: &Ended) -> SystemTime {
-        if ended.at > self.read.plus(GLANCE) {
-            (self.read, self.wall) = (self.clock.now(), self.clock.wall());
-        }
-        let began = ended.record.started;
-        // One of the two is zero.
-        let time = self.wall.checked_add(began.since(self.read));
-        time.and_then(|time| time.checked_sub(self.read.since(began))).unwrap_or(self.wall)
-    }
-}
-
-/// The second of the last line, and what its timestamp begins with: many lines have the same.
-#[derive(Default)]
-struct Second {
-    since_epoch: u64,
-    text: Vec<u8>,
-}
-
-impl Second {
-    /// RFC 3339 with milliseconds. A wall clock set before 1970 or after 9999 shows as 1970: the
-    /// formatter panics on the one and fails on the other.
-    fn timestamp(&mut self, time: SystemTime, out: &mut Vec<u8>) {
-        const YEAR_10000: u64 = 253_402_300_800;
-        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let known = since_epoch.filter(|since| since.as_secs() < YEAR_10000).unwrap_or_default();
-        if self.text.is_empty() || self.since_epoch != known.as_secs() {
-            self.since_epoch = known.as_secs();
-            self.text.clear();
-            let second = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_epoch);
-            write_to(&mut self.text, format_args!("{}", humantime::format_rfc3339_seconds(second)));
-            // It ends in Z, which stands behind the milliseconds.
-            self.text.pop();
-        }
-        out.extend_from_slice(&self.text);
-        out.push(b'.');
-        decimals(known.subsec_millis(), 1_000, out);
-        out.push(b'Z');
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -286,7 +178,9 @@ pub(super) mod tests {
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
     use http::{HeaderMap, Method};
     use proptest::prelude::*;
-    use std::time::Duration;
+    use std::time::SystemTime;
+
+    use crate::clock::Moment;
 
     fn id(value: &'static str) -> RequestId {
         RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static(value))]))
@@ -402,21 +296,6 @@ pub(super) mod tests {
                 assert_eq!(String::from_utf8(line), String::from_utf8(alone));
             }
         }
-    }
-
-    #[test]
-    fn c3_a_wall_clock_that_jumps_is_followed_by_the_lines_of_a_moment_later() {
-        let clock = Clock::manual();
-        let mut format = Format::new(LogFormat::Text, clock.clone());
-        let mut time_of = |ended: Moment| {
-            let record = AccessRecord { started: ended, ..record() };
-            format.calendar.begin(&Ended { record: Box::new(record), at: ended })
-        };
-        let (start, wall) = (clock.now(), clock.wall());
-        clock.jump_wall(3_600_000);
-        assert_eq!(time_of(start), wall, "read a moment ago");
-        clock.advance(2 * GLANCE);
-        assert_eq!(time_of(start.plus(2 * GLANCE)), wall + Duration::from_hours(1) + 2 * GLANCE);
     }
 
     #[test]

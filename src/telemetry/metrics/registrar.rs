@@ -6,13 +6,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricType;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::per_thread::{DurationsBuilder, DurationsVec, TallyVec};
-
-/// Upper bounds of the latency buckets, in microseconds: 100 microseconds to one minute.
-pub(super) const LATENCY_BUCKETS: [u64; 18] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000, 30_000_000, 60_000_000,
-];
+use super::per_thread::{DurationsBuilder, DurationsVec, LATENCY_BUCKETS, TallyVec};
 
 /// Creates metrics with the common prefix and registers them.
 pub(super) struct Registrar<'a>(pub(super) &'a Registry);

@@ -1,0 +1,131 @@
+//! What many lines in a row have in common, and is made once for all of them.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::clock::{Clock, Moment};
+use crate::telemetry::escape::{quoted, write_to};
+
+/// A value that somebody else has made up, and how the last one is shown behind its name: many lines in a row have the same.
+pub(super) struct Repeated {
+    name: &'static str,
+    limit: usize,
+    value: Vec<u8>,
+    shown: Vec<u8>,
+}
+
+impl Repeated {
+    pub(super) const fn new(name: &'static str, limit: usize) -> Self {
+        Self { name, limit, value: Vec::new(), shown: Vec::new() }
+    }
+
+    /// Nothing where there is none.
+    pub(super) fn show(&mut self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        let Some(value) = value else { return };
+        if self.shown.is_empty() || self.value != value {
+            self.value.clear();
+            self.value.extend_from_slice(value);
+            self.shown.clear();
+            self.shown.extend_from_slice(self.name.as_bytes());
+            quoted(&mut self.shown, value, self.limit);
+        }
+        out.extend_from_slice(&self.shown);
+    }
+}
+
+/// The client of the last line, and its address as text: many lines in a row have the same.
+#[derive(Default)]
+pub(super) struct Peer {
+    address: Option<IpAddr>,
+    text: Vec<u8>,
+}
+
+impl Peer {
+    pub(super) fn address(&mut self, address: IpAddr, out: &mut Vec<u8>) {
+        if self.address != Some(address) {
+            self.text.clear();
+            write_to(&mut self.text, format_args!("{address}"));
+            self.address = Some(address);
+        }
+        out.extend_from_slice(&self.text);
+    }
+}
+
+/// How long the wall clock is not looked at again: it is set by so much now and then.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// The wall clock as it was a moment ago: to read it for each line costs more than most of what the line says.
+pub(super) struct Calendar {
+    clock: Clock,
+    /// When it was read, and what it showed.
+    pub(super) read: Moment,
+    pub(super) wall: SystemTime,
+}
+
+impl Calendar {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { read: clock.now(), wall: clock.wall(), clock }
+    }
+
+    /// When the head of a request had come that has ended since.
+    pub(super) fn begin(&mut self, began: Moment, ended: Moment) -> SystemTime {
+        if ended > self.read.plus(GLANCE) {
+            (self.read, self.wall) = (self.clock.now(), self.clock.wall());
+        }
+        // One of the two is zero.
+        let time = self.wall.checked_add(began.since(self.read));
+        time.and_then(|time| time.checked_sub(self.read.since(began))).unwrap_or(self.wall)
+    }
+}
+
+/// The second of the last line, and what its timestamp begins with: many lines have the same.
+#[derive(Default)]
+pub(super) struct Second {
+    since_epoch: u64,
+    text: Vec<u8>,
+}
+
+impl Second {
+    /// RFC 3339 with milliseconds. A wall clock set before 1970 or after 9999 shows as 1970: the
+    /// formatter panics on the one and fails on the other.
+    pub(super) fn timestamp(&mut self, time: SystemTime, out: &mut Vec<u8>) {
+        const YEAR_10000: u64 = 253_402_300_800;
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let known = since_epoch.filter(|since| since.as_secs() < YEAR_10000).unwrap_or_default();
+        if self.text.is_empty() || self.since_epoch != known.as_secs() {
+            self.since_epoch = known.as_secs();
+            self.text.clear();
+            let second = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_epoch);
+            write_to(&mut self.text, format_args!("{}", humantime::format_rfc3339_seconds(second)));
+            // It ends in Z, which stands behind the milliseconds.
+            self.text.pop();
+        }
+        out.extend_from_slice(&self.text);
+        out.push(b'.');
+        decimals(known.subsec_millis(), 1_000, out);
+        out.push(b'Z');
+    }
+}
+
+/// A number below a power of ten with as many digits as that has zeros.
+pub(super) fn decimals(number: u32, below: u32, out: &mut Vec<u8>) {
+    // Behind a one, which is left out.
+    out.extend_from_slice(&itoa::Buffer::new().format(below + number).as_bytes()[1..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c3_a_wall_clock_that_jumps_is_followed_by_the_lines_of_a_moment_later() {
+        let clock = Clock::manual();
+        let mut calendar = Calendar::new(clock.clone());
+        let (start, wall) = (clock.now(), clock.wall());
+        clock.jump_wall(3_600_000);
+        assert_eq!(calendar.begin(start, start), wall, "read a moment ago");
+        clock.advance(2 * GLANCE);
+        let later = start.plus(2 * GLANCE);
+        assert_eq!(calendar.begin(later, later), wall + Duration::from_hours(1) + 2 * GLANCE);
+    }
+}
