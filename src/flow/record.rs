@@ -9,7 +9,7 @@ use http::header::AGE;
 use crate::clock::Moment;
 use crate::listener::Fault;
 use crate::reason::Outcome;
-use crate::telemetry::access::{AccessLog, AccessRecord};
+use crate::telemetry::access::{AccessLog, AccessRecord, Facts};
 use crate::telemetry::trace::RequestId;
 
 use super::answer::Books;
@@ -20,7 +20,7 @@ use super::visit::Visit;
 /// A record that is logged when it is dropped, with the body it belongs to.
 pub(super) struct Record {
     log: Arc<AccessLog>,
-    line: Option<Box<AccessRecord>>,
+    line: Box<AccessRecord>,
 }
 
 impl Record {
@@ -34,60 +34,60 @@ impl Record {
         let origin_said = || str::from_utf8(response.body().line(&AGE)?).ok()?.parse().ok();
         let age = response.body().age().or_else(origin_said);
         let record = AccessRecord {
-            started: visit.started,
-            peer: visit.client(),
+            facts: Facts {
+                started: visit.started,
+                peer: visit.client(),
+                status: response.status().as_u16(),
+                outcome: books.outcome,
+                reason: books.reason,
+                refusal: None,
+                origin_fault: books.fault,
+                body_bytes: 0,
+                trace: visit.trace(),
+                age,
+            },
             method: Some(visit.parts.method.clone()),
             host: visit.host_field().cloned(),
             // Nobody asks for it any more.
             uri: Some(std::mem::take(&mut visit.parts.uri)),
-            status: response.status().as_u16(),
-            outcome: books.outcome,
-            reason: books.reason,
-            refusal: None,
-            origin_fault: books.fault,
             route: route.map(|route| Arc::clone(&route.name)),
-            body_bytes: 0,
             request_id: visit.take_request_id(),
-            trace: visit.trace(),
-            age,
         };
-        Self { log: Arc::clone(log), line: Some(Box::new(record)) }
+        Self { log: Arc::clone(log), line: Box::new(record) }
     }
 
     /// The record of a request that the listener refused: nothing that it says can be trusted.
     pub(super) fn refused(fault: Fault, peer: SocketAddr, log: &Arc<AccessLog>, now: Moment) -> Self {
         let record = AccessRecord {
-            started: now,
-            peer: peer.ip().to_canonical(),
+            facts: Facts {
+                started: now,
+                peer: peer.ip().to_canonical(),
+                status: fault.status().as_u16(),
+                outcome: Outcome::Rejected,
+                reason: None,
+                refusal: Some(fault.as_str()),
+                origin_fault: None,
+                body_bytes: 0,
+                trace: None,
+                age: None,
+            },
             method: None,
             host: None,
             uri: None,
-            status: fault.status().as_u16(),
-            outcome: Outcome::Rejected,
-            reason: None,
-            refusal: Some(fault.as_str()),
-            origin_fault: None,
             route: None,
-            body_bytes: 0,
             request_id: RequestId::random(),
-            trace: None,
-            age: None,
         };
-        Self { log: Arc::clone(log), line: Some(Box::new(record)) }
+        Self { log: Arc::clone(log), line: Box::new(record) }
     }
 
     /// Notes bytes of the body as they are sent.
     pub(super) fn add_bytes(&mut self, bytes: usize) {
-        if let Some(line) = &mut self.line {
-            line.body_bytes += bytes as u64;
-        }
+        self.line.facts.body_bytes += bytes as u64;
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some(line) = self.line.take() {
-            self.log.record(line);
-        }
+        self.log.record(&self.line);
     }
 }

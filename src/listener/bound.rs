@@ -16,7 +16,8 @@ use super::accept::AcceptLoop;
 use super::connection::Shared;
 use super::{Handler, Shutdown};
 use crate::config::{Limits, Listen, RuntimeModel};
-use crate::telemetry::metrics::{ListenerMetrics, Place};
+use crate::telemetry::Place;
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// Connections that the kernel keeps ready; it caps this by its own bound (`somaxconn`).
 const BACKLOG: i32 = 4096;

@@ -2,6 +2,7 @@
 
 mod common;
 mod format;
+mod texts;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Uri};
 use prometheus::IntCounter;
 
+use self::texts::Texts;
 use super::lines::LineQueue;
 use super::trace::{RequestId, TraceContext};
 use crate::clock::{Clock, Moment};
@@ -23,16 +25,27 @@ use crate::reason::{OriginFault, Outcome, Reason};
 /// formatted before the writer thread takes it.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
-    /// When the request's head was complete.
-    pub started: Moment,
-    /// The client, behind trusted proxies the one they name.
-    pub peer: IpAddr,
+    /// What is not text.
+    pub facts: Facts,
     /// Its method; `None` if the request was refused unread.
     pub method: Option<Method>,
     /// Its `Host` field.
     pub host: Option<HeaderValue>,
     /// Its target; path and query are logged. `None` if the request was refused unread.
     pub uri: Option<Uri>,
+    /// The route's name; `None` if none matched.
+    pub route: Option<Arc<str>>,
+    /// The request's id.
+    pub request_id: RequestId,
+}
+
+/// That part of it which is copied as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// When the request's head was complete.
+    pub started: Moment,
+    /// The client, behind trusted proxies the one they name.
+    pub peer: IpAddr,
     /// Status of the response.
     pub status: u16,
     /// How it was answered.
@@ -43,28 +56,25 @@ pub struct AccessRecord {
     pub refusal: Option<&'static str>,
     /// Why the origin gave no usable response.
     pub origin_fault: Option<OriginFault>,
-    /// The route's name; `None` if none matched.
-    pub route: Option<Arc<str>>,
     /// Bytes of the response body that were sent.
     pub body_bytes: u64,
-    /// The request's id.
-    pub request_id: RequestId,
     /// The trace it belongs to.
     pub trace: Option<TraceContext>,
     /// `Age` of the response in seconds, if it came from the cache.
     pub age: Option<u64>,
 }
 
-// Thousands of these may wait: keep them small.
-const _: () = assert!(size_of::<AccessRecord>() <= 320);
-
-/// A request that has ended.
+/// A request that has ended. Its texts wait beside it, so that nothing of the request is kept for its line.
 #[derive(Debug)]
 struct Ended {
-    record: Box<AccessRecord>,
+    facts: Facts,
     /// When the last byte of the response was written.
     at: Moment,
+    texts: Texts,
 }
+
+// Thousands of these may wait: keep them small.
+const _: () = assert!(size_of::<Ended>() <= 192);
 
 /// The running access log.
 pub struct AccessLog {
@@ -107,7 +117,7 @@ impl AccessLog {
     ) -> io::Result<Self> {
         let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None, clock }) };
         let mut format = format::Format::new(form, clock.clone());
-        let render = move |ended: &Ended, line: &mut Vec<u8>| format.line(ended, line);
+        let render = move |ended: &Ended, text: &[u8], line: &mut Vec<u8>| format.line(ended, text, line);
         let lines = LineQueue::start("millpond-access", lost, render, out)?;
         Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample), clock })
     }
@@ -127,10 +137,11 @@ impl AccessLog {
         self.lines.is_some() && (status >= 500 || origin_fault.is_some() || self.sampled())
     }
 
-    /// Logs a request that ends now. Never blocks: a line that finds the queue full is dropped and counted.
-    pub fn record(&self, record: Box<AccessRecord>) {
+    /// Logs a request that ends now. Never blocks: a line that finds no room is dropped and counted.
+    pub fn record(&self, record: &AccessRecord) {
         if let Some(lines) = &self.lines {
-            lines.push(Ended { record, at: self.clock.now() });
+            let at = self.clock.now();
+            lines.push(|text| Ended { facts: record.facts, at, texts: Texts::append(record, text) });
         }
     }
 
@@ -190,7 +201,7 @@ mod tests {
     async fn what_was_recorded_is_written_before_the_exit() {
         let (log, lost, sink) = log(Some(LogFormat::Text), 1.0);
         for _ in 0..50 {
-            log.record(Box::new(format::tests::record()));
+            log.record(&format::tests::record());
         }
         assert!(log.flush(PATIENCE).await);
         assert_eq!((sink.text().lines().count(), lost.get()), (50, 0));
@@ -202,9 +213,10 @@ mod tests {
         let lost = IntCounter::new("lost", "lost").unwrap();
         let log = AccessLog::new(&config(Some(LogFormat::Text), 1.0), clock.clone(), lost, sink.clone()).unwrap();
         let head = humantime::format_rfc3339_millis(clock.wall()).to_string();
-        let record = AccessRecord { started: clock.now(), ..format::tests::record() };
+        let mut record = format::tests::record();
+        record.facts.started = clock.now();
         clock.advance(Duration::from_millis(2_500));
-        log.record(Box::new(record));
+        log.record(&record);
         assert!(log.flush(PATIENCE).await);
         let line = sink.text();
         assert!(line.starts_with(&head) && line.contains("duration_seconds=2.500000"), "{head} {line}");
@@ -214,10 +226,10 @@ mod tests {
     async fn g8_a_stalled_log_reader_costs_lines_not_requests() {
         let (log, lost, sink) = log(Some(LogFormat::Json), 1.0);
         sink.stall(true);
-        log.record(Box::new(format::tests::record()));
+        log.record(&format::tests::record());
         sink.wait_until_blocked();
         for _ in 0..QUEUE_LINES + 7 {
-            log.record(Box::new(format::tests::record()));
+            log.record(&format::tests::record());
         }
         assert_eq!(lost.get(), 7);
         sink.stall(false);

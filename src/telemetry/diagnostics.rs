@@ -39,7 +39,7 @@ pub enum InitError {
 #[derive(Clone)]
 pub struct LogHandle {
     filter: reload::Handle<EnvFilter, Registry>,
-    lines: Arc<LineQueue<Vec<u8>>>,
+    lines: Arc<LineQueue<()>>,
 }
 
 impl LogHandle {
@@ -73,7 +73,7 @@ pub fn subscriber(
     let lines = Arc::new(LineQueue::start(
         "millpond-log",
         lost,
-        |event: &Vec<u8>, line: &mut Vec<u8>| render(event, line),
+        |(): &(), event: &[u8], line: &mut Vec<u8>| render(event, line),
         out,
     )?);
     let subscriber = Registry::default().with(filter).with(form(config.format, Lines(Arc::clone(&lines))));
@@ -98,7 +98,7 @@ fn render(event: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Hands each formatted event to the queue. `tracing-subscriber` writes an event in one call.
-struct Lines(Arc<LineQueue<Vec<u8>>>);
+struct Lines(Arc<LineQueue<()>>);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = &'a Self;
@@ -110,7 +110,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for &Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.push(event.to_vec());
+        self.0.push(|text| text.extend_from_slice(event));
         Ok(event.len())
     }
 

@@ -1,79 +1,120 @@
-//! One writer thread behind a bounded queue: the part both logs share.
+//! One writer thread for lines that many threads log: the part both logs share.
 //!
-//! Whoever has a line to log pays one attempt to enqueue and nothing else. Formatting and
-//! writing happen on the thread, which alone may block on a full disk or a stalled reader.
+//! Whoever has a line to log adds it to those of its own thread and pays for nothing else. The writer takes all that wait at
+//! once; formatting and writing happen on its thread, which alone may block on a full disk or a stalled reader.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
-/// Lines that may wait. Bounds memory: a waiting access record keeps its request head alive.
+use super::place::{self, PLACES};
+
+/// Lines of one thread that may wait. Bounds memory, like the next.
 pub(super) const QUEUE_LINES: usize = 4096;
+/// Bytes of their text that may wait; the last may go beyond.
+const QUEUE_BYTES: usize = 1024 * 1024;
 
 /// Bytes gathered before they are written even though more lines wait.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Pause after each batch. While the thread sleeps it is not parked on the queue, so under load
+/// Pause after each batch. While the thread sleeps it is not parked, so under load
 /// the senders never pay for waking it, and lines leave in batches.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// How often [`LineQueue::flush`] looks for a free place in a full queue.
-const FLUSH_RETRY: Duration = Duration::from_millis(1);
-
-/// The sending side.
-pub(super) struct LineQueue<T> {
-    sender: SyncSender<Message<T>>,
+/// The sending side. A line is an `L` and a text that belongs to it.
+pub(super) struct LineQueue<L> {
+    shared: Arc<Shared<L>>,
+    writer: Thread,
     lost: IntCounter,
 }
 
-enum Message<T> {
-    Line(T),
-    /// Answered once every line before it was written or counted as lost.
-    Flush(oneshot::Sender<()>),
+struct Shared<L> {
+    /// By place; the last is that of all threads that have none.
+    waiting: Box<[CachePadded<Mutex<Waiting<L>>>]>,
+    /// Whoever waits until what was logged is written.
+    flushes: Mutex<Vec<oneshot::Sender<()>>>,
+    /// Nobody will log any more.
+    closed: AtomicBool,
 }
 
-impl<T: Send + 'static> LineQueue<T> {
+/// Lines that nobody has written yet.
+struct Waiting<L> {
+    /// Each with the place where its text ends.
+    lines: Vec<(L, usize)>,
+    /// The text of all of them.
+    text: Vec<u8>,
+}
+
+impl<L> Waiting<L> {
+    const fn new() -> Self {
+        Self { lines: Vec::new(), text: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= QUEUE_LINES || self.text.len() >= QUEUE_BYTES
+    }
+}
+
+impl<L: Send + 'static> LineQueue<L> {
     /// Starts the thread. `render` appends one line with its end; `lost` counts lines that found
-    /// the queue full or could not be written.
+    /// no room or could not be written.
     pub(super) fn start(
         name: &str,
         lost: IntCounter,
-        render: impl FnMut(&T, &mut Vec<u8>) + Send + 'static,
+        render: impl FnMut(&L, &[u8], &mut Vec<u8>) + Send + 'static,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE_LINES);
+        let waiting = (0..=PLACES).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
+        let shared = Arc::new(Shared { waiting, flushes: Mutex::default(), closed: AtomicBool::new(false) });
         let mut writer = Writer { render, out, lost: lost.clone(), batch: Vec::new(), ends: Vec::new(), torn: false };
-        thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { sender, lost })
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&theirs))?;
+        Ok(Self { shared, writer: thread.thread().clone(), lost })
     }
+}
 
-    /// Enqueues a line, or counts it as lost. Never blocks.
-    pub(super) fn push(&self, line: T) {
-        if self.sender.try_send(Message::Line(line)).is_err() {
+impl<L> LineQueue<L> {
+    /// Adds a line, which `make` gives and whose text it appends, or counts it as lost. Waits for nobody but the writer, and
+    /// for that only while it takes away what is there.
+    pub(super) fn push(&self, make: impl FnOnce(&mut Vec<u8>) -> L) {
+        let mut waiting = self.shared.waiting[place::here().unwrap_or(PLACES)].lock();
+        if waiting.is_full() {
             self.lost.inc();
+            return;
+        }
+        let line = make(&mut waiting.text);
+        let end = waiting.text.len();
+        waiting.lines.push((line, end));
+        // Whoever came before has woken the writer, and it has not looked since.
+        let first = waiting.lines.len() == 1;
+        drop(waiting);
+        if first {
+            self.writer.unpark();
         }
     }
 
     /// Waits until all lines pushed so far were written or counted as lost; `false` when that
     /// takes longer than `within`.
     pub(super) async fn flush(&self, within: Duration) -> bool {
-        let flushed = async {
-            let (done, written) = oneshot::channel();
-            let mut message = Message::Flush(done);
-            loop {
-                match self.sender.try_send(message) {
-                    Ok(()) => return written.await.is_ok(),
-                    Err(TrySendError::Full(back)) => message = back,
-                    Err(TrySendError::Disconnected(_)) => return false,
-                }
-                tokio::time::sleep(FLUSH_RETRY).await;
-            }
-        };
-        tokio::time::timeout(within, flushed).await.unwrap_or(false)
+        let (done, written) = oneshot::channel();
+        self.shared.flushes.lock().push(done);
+        self.writer.unpark();
+        matches!(tokio::time::timeout(within, written).await, Ok(Ok(())))
+    }
+}
+
+impl<L> Drop for LineQueue<L> {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.writer.unpark();
     }
 }
 
@@ -91,40 +132,54 @@ struct Writer<R, W> {
 }
 
 impl<R, W: Write> Writer<R, W> {
-    /// Ends when the last sender is gone and the queue is empty.
-    fn run<T>(&mut self, queue: &Receiver<Message<T>>)
+    /// Ends when nobody will log any more and nothing waits.
+    fn run<L>(&mut self, shared: &Shared<L>)
     where
-        R: FnMut(&T, &mut Vec<u8>),
+        R: FnMut(&L, &[u8], &mut Vec<u8>),
     {
-        while let Ok(first) = queue.recv() {
-            let mut next = Some(first);
-            while let Some(message) = next {
-                self.take(message);
-                next = queue.try_recv().ok();
-            }
-            self.write_batch();
-            thread::sleep(PAUSE);
-        }
-    }
-
-    fn take<T>(&mut self, message: Message<T>)
-    where
-        R: FnMut(&T, &mut Vec<u8>),
-    {
-        match message {
-            Message::Line(line) => {
-                (self.render)(&line, &mut self.batch);
-                self.ends.push(self.batch.len());
-                if self.batch.len() >= BATCH_BYTES {
-                    self.write_batch();
+        let mut taken = Waiting::new();
+        loop {
+            // Both before the lines: what was logged before is among them.
+            let closed = shared.closed.load(Ordering::Acquire);
+            let flushes = mem::take(&mut *shared.flushes.lock());
+            let mut idle = true;
+            for waiting in &shared.waiting {
+                let mut waiting = waiting.lock();
+                if !waiting.lines.is_empty() {
+                    mem::swap(&mut *waiting, &mut taken);
+                    drop(waiting);
+                    self.take(&mut taken);
+                    idle = false;
                 }
             }
-            Message::Flush(done) => {
-                self.write_batch();
+            self.write_batch();
+            for done in flushes {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
             }
+            match (idle, closed) {
+                (false, _) => thread::sleep(PAUSE),
+                (true, true) => return,
+                (true, false) => thread::park(),
+            }
         }
+    }
+
+    /// Makes lines of what has waited, and leaves its memory for what will.
+    fn take<L>(&mut self, taken: &mut Waiting<L>)
+    where
+        R: FnMut(&L, &[u8], &mut Vec<u8>),
+    {
+        let mut from = 0;
+        for (line, end) in taken.lines.drain(..) {
+            (self.render)(&line, &taken.text[from..end], &mut self.batch);
+            from = end;
+            self.ends.push(self.batch.len());
+            if self.batch.len() >= BATCH_BYTES {
+                self.write_batch();
+            }
+        }
+        taken.text.clear();
     }
 
     fn write_batch(&mut self) {
@@ -165,7 +220,9 @@ fn write_what_fits(out: &mut impl Write, bytes: &[u8]) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+    use std::sync::{Condvar, Mutex, MutexGuard};
+
+    use crate::telemetry::Place;
 
     /// A writer that tests stall, break and read. Clones share one state.
     #[derive(Clone, Default)]
@@ -201,6 +258,11 @@ pub(super) mod tests {
             drop(state);
         }
 
+        /// Returns once all of this and nothing else is written.
+        fn wait_for(&self, text: &str) {
+            drop(self.0.1.wait_while(self.state(), |state| state.bytes != text.as_bytes()).unwrap());
+        }
+
         /// Like a disk with `room` bytes left.
         pub(in crate::telemetry) fn limit(&self, room: Option<usize>) {
             self.state().room = room;
@@ -221,6 +283,7 @@ pub(super) mod tests {
                 return Err(ErrorKind::StorageFull.into());
             }
             state.bytes.extend_from_slice(&bytes[..fits]);
+            self.0.1.notify_all();
             state.room = state.room.map(|room| room - fits);
             Ok(fits)
         }
@@ -232,22 +295,73 @@ pub(super) mod tests {
 
     pub(in crate::telemetry) const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn queue(sink: &TestSink) -> (LineQueue<&'static str>, IntCounter) {
+    fn queue(sink: &TestSink) -> (LineQueue<usize>, IntCounter) {
         let lost = IntCounter::new("lost", "lost").unwrap();
-        let render = |line: &&str, out: &mut Vec<u8>| out.extend_from_slice(format!("{line}\n").as_bytes());
+        let render = |number: &usize, text: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(format!("{number} {}\n", str::from_utf8(text).unwrap()).as_bytes());
+        };
         (LineQueue::start("test-log", lost.clone(), render, sink.clone()).unwrap(), lost)
+    }
+
+    fn push(queue: &LineQueue<usize>, number: usize, text: &str) {
+        queue.push(|out| {
+            out.extend_from_slice(text.as_bytes());
+            number
+        });
     }
 
     #[tokio::test]
     async fn flush_returns_when_every_line_is_written_in_order() {
         let sink = TestSink::default();
         let (queue, lost) = queue(&sink);
-        for line in ["one", "two", "three"] {
-            queue.push(line);
+        for (number, text) in ["one", "", "three"].into_iter().enumerate() {
+            push(&queue, number, text);
         }
         assert!(queue.flush(PATIENCE).await);
-        assert_eq!(sink.text(), "one\ntwo\nthree\n");
+        assert_eq!(sink.text(), "0 one\n1 \n2 three\n");
         assert_eq!(lost.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn threads_with_a_place_and_without_lose_nothing_and_keep_their_order() {
+        const EACH: usize = 2_000;
+        let sink = TestSink::default();
+        let (queue, lost) = queue(&sink);
+        thread::scope(|scope| {
+            for (name, placed) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+                let queue = &queue;
+                scope.spawn(move || {
+                    let place = placed.then(Place::take).flatten();
+                    assert_eq!(place.is_some(), placed);
+                    (0..EACH).for_each(|number| push(queue, number, name));
+                });
+            }
+        });
+        assert!(queue.flush(PATIENCE).await);
+        assert_eq!(lost.get(), 0);
+        let text = sink.text();
+        for name in ["a", "b", "c", "d"] {
+            let own = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, from)| *from == name);
+            assert!(own.map(|(number, _)| number.parse::<usize>().unwrap()).eq(0..EACH), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_logged_last_is_written_though_nobody_logs_any_more() {
+        let sink = TestSink::default();
+        let (queue, lost) = queue(&sink);
+        sink.stall(true);
+        push(&queue, 1, "");
+        sink.wait_until_blocked();
+        push(&queue, 2, "");
+        let shared = Arc::downgrade(&queue.shared);
+        drop(queue);
+        sink.stall(false);
+        sink.wait_for("1 \n2 \n");
+        while shared.strong_count() > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(lost.get(), 0, "and the thread has ended");
     }
 
     #[tokio::test]
@@ -255,14 +369,14 @@ pub(super) mod tests {
         let sink = TestSink::default();
         let (queue, lost) = queue(&sink);
         sink.stall(true);
-        queue.push("held");
+        push(&queue, 0, "held");
         sink.wait_until_blocked();
-        for _ in 0..QUEUE_LINES {
-            queue.push("waiting");
+        for number in 0..QUEUE_LINES {
+            push(&queue, number, "waiting");
         }
-        assert_eq!(lost.get(), 0, "the queue has room for this many");
-        for _ in 0..10 {
-            queue.push("lost");
+        assert_eq!(lost.get(), 0, "there is room for this many");
+        for number in 0..10 {
+            push(&queue, number, "lost");
         }
         assert_eq!(lost.get(), 10);
         assert!(!queue.flush(Duration::from_millis(20)).await, "a stalled writer must not hold up the exit");
@@ -273,21 +387,38 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
+    async fn g8_long_lines_that_wait_take_a_bounded_room() {
+        let long = "x".repeat(QUEUE_BYTES / 4);
+        let sink = TestSink::default();
+        let (queue, lost) = queue(&sink);
+        sink.stall(true);
+        push(&queue, 0, "held");
+        sink.wait_until_blocked();
+        (0..9).for_each(|number| push(&queue, number, &long));
+        assert_eq!(lost.get(), 5);
+        sink.stall(false);
+        assert!(queue.flush(PATIENCE).await);
+        push(&queue, 0, &long);
+        assert!(queue.flush(PATIENCE).await);
+        assert_eq!((sink.text().lines().count(), lost.get()), (1 + 4 + 1, 5));
+    }
+
+    #[tokio::test]
     async fn g8_a_full_disk_costs_lines_and_leaves_no_torn_line_when_there_is_room_again() {
         let sink = TestSink::default();
         let (queue, lost) = queue(&sink);
-        sink.limit(Some(6));
-        queue.push("one");
+        sink.limit(Some(8));
+        push(&queue, 1, "one");
         assert!(queue.flush(PATIENCE).await);
-        queue.push("two");
+        push(&queue, 2, "two");
         assert!(queue.flush(PATIENCE).await);
-        assert_eq!((sink.text().as_str(), lost.get()), ("one\ntw", 1));
-        queue.push("three");
+        assert_eq!((sink.text().as_str(), lost.get()), ("1 one\n2 ", 1));
+        push(&queue, 3, "three");
         assert!(queue.flush(PATIENCE).await);
-        assert_eq!((sink.text().as_str(), lost.get()), ("one\ntw", 2));
+        assert_eq!((sink.text().as_str(), lost.get()), ("1 one\n2 ", 2));
         sink.limit(None);
-        queue.push("four");
+        push(&queue, 4, "four");
         assert!(queue.flush(PATIENCE).await);
-        assert_eq!((sink.text().as_str(), lost.get()), ("one\ntw\nfour\n", 2));
+        assert_eq!((sink.text().as_str(), lost.get()), ("1 one\n2 \n4 four\n", 2));
     }
 }

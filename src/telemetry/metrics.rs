@@ -12,7 +12,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Re
 
 use coding::CodingFamilies;
 pub use coding::CodingMetrics;
-pub use per_thread::{Durations, Place, Tally};
+pub use per_thread::{Durations, Tally};
 use per_thread::{DurationsVec, TallyVec};
 use registrar::Registrar;
 

@@ -10,7 +10,9 @@ mod escape;
 mod level;
 mod lines;
 pub mod metrics;
+mod place;
 pub mod trace;
 
 pub use diagnostics::{InitError, LogHandle, init, subscriber};
 pub use level::{LevelError, check_level};
+pub use place::Place;

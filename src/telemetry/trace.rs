@@ -22,8 +22,9 @@ const MAX_CLIENT_ID: usize = 128;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestId(Source);
 
+/// Where a request id comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Source {
+pub(super) enum Source {
     /// Drawn here. Bytes rather than a `u128`, whose alignment would widen every access record.
     Drawn([u8; 16]),
     /// The client's, 1 to 128 visible ASCII characters.
@@ -44,6 +45,11 @@ impl RequestId {
     pub fn random() -> Self {
         // As one number: an array would be drawn byte by byte.
         Self(Source::Drawn(rand::random::<u128>().to_ne_bytes()))
+    }
+
+    /// Where it comes from, and so how it is told.
+    pub(super) const fn source(&self) -> &Source {
+        &self.0
     }
 
     /// Shows the id: visible ASCII.

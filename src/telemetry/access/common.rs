@@ -58,23 +58,34 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub(super) struct Calendar {
     clock: Clock,
     /// When it was read, and what it showed.
-    pub(super) read: Moment,
-    pub(super) wall: SystemTime,
+    read: Moment,
+    wall: SinceEpoch,
+}
+
+/// Microseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SinceEpoch(u64);
+
+impl SinceEpoch {
+    /// Zero for what lies before, or too far behind.
+    pub(super) fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or_default())
+    }
 }
 
 impl Calendar {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { read: clock.now(), wall: clock.wall(), clock }
+        let (read, wall) = (clock.now(), SinceEpoch::of(clock.wall()));
+        Self { clock, read, wall }
     }
 
     /// When the head of a request had come that has ended since.
-    pub(super) fn begin(&mut self, began: Moment, ended: Moment) -> SystemTime {
+    pub(super) fn begin(&mut self, began: Moment, ended: Moment) -> SinceEpoch {
         if ended > self.read.plus(GLANCE) {
-            (self.read, self.wall) = (self.clock.now(), self.clock.wall());
+            (self.read, self.wall) = (self.clock.now(), SinceEpoch::of(self.clock.wall()));
         }
-        // One of the two is zero.
-        let time = self.wall.checked_add(began.since(self.read));
-        time.and_then(|time| time.checked_sub(self.read.since(began))).unwrap_or(self.wall)
+        SinceEpoch(self.wall.0.saturating_add(began.as_micros()).saturating_sub(self.read.as_micros()))
     }
 }
 
@@ -86,31 +97,39 @@ pub(super) struct Second {
 }
 
 impl Second {
-    /// RFC 3339 with milliseconds. A wall clock set before 1970 or after 9999 shows as 1970: the
-    /// formatter panics on the one and fails on the other.
-    pub(super) fn timestamp(&mut self, time: SystemTime, out: &mut Vec<u8>) {
-        const YEAR_10000: u64 = 253_402_300_800;
-        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok();
-        let known = since_epoch.filter(|since| since.as_secs() < YEAR_10000).unwrap_or_default();
-        if self.text.is_empty() || self.since_epoch != known.as_secs() {
-            self.since_epoch = known.as_secs();
+    /// RFC 3339 with milliseconds. A time after 9999 shows as 1970: the formatter fails on it.
+    pub(super) fn timestamp(&mut self, time: SinceEpoch, out: &mut Vec<u8>) {
+        const MICROS: u64 = 1_000_000;
+        const YEAR_10000: u64 = 253_402_300_800 * MICROS;
+        let known = if time.0 < YEAR_10000 { time.0 } else { 0 };
+        let (second, micros) = (known / MICROS, known % MICROS);
+        if self.text.is_empty() || self.since_epoch != second {
+            self.since_epoch = second;
             self.text.clear();
-            let second = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_epoch);
+            let second = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
             write_to(&mut self.text, format_args!("{}", humantime::format_rfc3339_seconds(second)));
             // It ends in Z, which stands behind the milliseconds.
             self.text.pop();
         }
         out.extend_from_slice(&self.text);
         out.push(b'.');
-        decimals(known.subsec_millis(), 1_000, out);
+        decimals(micros / 1_000, 1_000, out);
         out.push(b'Z');
     }
 }
 
 /// A number below a power of ten with as many digits as that has zeros.
-pub(super) fn decimals(number: u32, below: u32, out: &mut Vec<u8>) {
+pub(super) fn decimals(number: u64, below: u64, out: &mut Vec<u8>) {
     // Behind a one, which is left out.
     out.extend_from_slice(&itoa::Buffer::new().format(below + number).as_bytes()[1..]);
+}
+
+#[cfg(test)]
+impl Calendar {
+    /// As if the clocks had been read at that moment.
+    pub(super) fn set(&mut self, read: Moment, wall: SystemTime) {
+        (self.read, self.wall) = (read, SinceEpoch::of(wall));
+    }
 }
 
 #[cfg(test)]
@@ -123,9 +142,9 @@ mod tests {
         let mut calendar = Calendar::new(clock.clone());
         let (start, wall) = (clock.now(), clock.wall());
         clock.jump_wall(3_600_000);
-        assert_eq!(calendar.begin(start, start), wall, "read a moment ago");
+        assert_eq!(calendar.begin(start, start), SinceEpoch::of(wall), "read a moment ago");
         clock.advance(2 * GLANCE);
         let later = start.plus(2 * GLANCE);
-        assert_eq!(calendar.begin(later, later), wall + Duration::from_hours(1) + 2 * GLANCE);
+        assert_eq!(calendar.begin(later, later), SinceEpoch::of(wall + Duration::from_hours(1) + 2 * GLANCE));
     }
 }

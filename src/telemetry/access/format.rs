@@ -2,12 +2,9 @@
 //!
 //! Each request has one, so that nothing goes through `std::fmt` but what hardly any has.
 
-use std::time::Duration;
-
-use http::{HeaderValue, Uri};
-
 use super::common::{Calendar, Peer, Repeated, Second, decimals};
-use super::{AccessRecord, Ended};
+use super::texts::Shown;
+use super::{Ended, Facts};
 use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::telemetry::escape::quoted;
@@ -49,27 +46,27 @@ impl Format {
     }
 
     /// Appends the line of a request, with its end.
-    pub(super) fn line(&mut self, ended: &Ended, out: &mut Vec<u8>) {
+    pub(super) fn line(&mut self, ended: &Ended, text: &[u8], out: &mut Vec<u8>) {
         match self.form {
-            LogFormat::Json => self.json(ended, out),
-            LogFormat::Text => self.text(ended, out),
+            LogFormat::Json => self.json(ended, &ended.texts.of(text), out),
+            LogFormat::Text => self.text(ended, &ended.texts.of(text), out),
         }
         out.push(b'\n');
     }
 
     /// One flat object. Absent values are left out; names and units are part of the interface.
-    fn json(&mut self, ended: &Ended, out: &mut Vec<u8>) {
-        let r = &*ended.record;
+    fn json(&mut self, ended: &Ended, texts: &Shown<'_>, out: &mut Vec<u8>) {
+        let r = &ended.facts;
         out.extend_from_slice(b"{\"time\":\"");
-        self.second.timestamp(self.calendar.begin(ended.record.started, ended.at), out);
+        self.second.timestamp(self.calendar.begin(r.started, ended.at), out);
         out.extend_from_slice(b"\",\"peer\":\"");
         self.peer.address(r.peer, out);
         out.push(b'"');
-        self.method.show(r.method.as_ref().map(|method| method.as_str().as_bytes()), out);
-        self.host.show(r.host.as_ref().map(HeaderValue::as_bytes), out);
-        if let Some(uri) = &r.uri {
+        self.method.show(texts.method, out);
+        self.host.show(texts.host, out);
+        if let Some(target) = texts.target {
             out.extend_from_slice(b",\"target\":");
-            target(uri, out);
+            quoted(out, target, MAX_TARGET);
         }
         out.extend_from_slice(b",\"status\":");
         number(r.status.into(), out);
@@ -81,7 +78,7 @@ impl Format {
                 out.extend_from_slice(piece);
             }
         });
-        self.route.show(r.route.as_deref().map(str::as_bytes), out);
+        self.route.show(texts.route, out);
         if let Some(age) = r.age {
             out.extend_from_slice(b",\"age_seconds\":");
             number(age, out);
@@ -89,23 +86,23 @@ impl Format {
         out.extend_from_slice(b",\"body_bytes\":");
         number(r.body_bytes, out);
         out.extend_from_slice(b",\"duration_seconds\":");
-        seconds(ended.at.since(r.started), out);
+        seconds(ended.at.as_micros().saturating_sub(r.started.as_micros()), out);
         out.extend_from_slice(b",\"request_id\":");
-        r.request_id.with_text(|id| quoted(out, id, MAX_TEXT));
+        texts.request_id(MAX_TEXT, out);
         out.push(b'}');
     }
 
     /// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
-    fn text(&mut self, ended: &Ended, out: &mut Vec<u8>) {
-        let r = &*ended.record;
-        self.second.timestamp(self.calendar.begin(ended.record.started, ended.at), out);
+    fn text(&mut self, ended: &Ended, texts: &Shown<'_>, out: &mut Vec<u8>) {
+        let r = &ended.facts;
+        self.second.timestamp(self.calendar.begin(r.started, ended.at), out);
         out.push(b' ');
         self.peer.address(r.peer, out);
         out.push(b' ');
-        out.extend_from_slice(r.method.as_ref().map_or("-", |method| cut_method(method.as_str())).as_bytes());
+        out.extend_from_slice(texts.method.map_or(b"-", cut_method));
         out.push(b' ');
-        match &r.uri {
-            Some(uri) => target(uri, out),
+        match texts.target {
+            Some(target) => quoted(out, target, MAX_TARGET),
             None => out.push(b'-'),
         }
         out.push(b' ');
@@ -124,16 +121,16 @@ impl Format {
         out.extend_from_slice(b" body_bytes=");
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
-        seconds(ended.at.since(r.started), out);
-        self.route.show(r.route.as_deref().map(str::as_bytes), out);
-        self.host.show(r.host.as_ref().map(HeaderValue::as_bytes), out);
+        seconds(ended.at.as_micros().saturating_sub(r.started.as_micros()), out);
+        self.route.show(texts.route, out);
+        self.host.show(texts.host, out);
         out.extend_from_slice(b" request_id=");
-        r.request_id.with_text(|id| quoted(out, id, MAX_TEXT));
+        texts.request_id(MAX_TEXT, out);
     }
 }
 
 /// Shows what is a word of our own, where there is one.
-fn words(r: &AccessRecord, show: &mut impl FnMut(&str, &[u8])) {
+fn words(r: &Facts, show: &mut impl FnMut(&str, &[u8])) {
     if let Some(reason) = r.reason {
         show("reason", reason.as_str().as_bytes());
     }
@@ -152,35 +149,31 @@ fn number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Seconds with six decimals.
-fn seconds(span: Duration, out: &mut Vec<u8>) {
-    number(span.as_secs(), out);
+/// Microseconds as seconds, with six decimals.
+fn seconds(micros: u64, out: &mut Vec<u8>) {
+    const SECOND: u64 = 1_000_000;
+    number(micros / SECOND, out);
     out.push(b'.');
-    decimals(span.subsec_micros(), 1_000_000, out);
-}
-
-/// Path and query, or the host of a CONNECT. Never the user information of an absolute target,
-/// which may be a password (trap F25).
-fn target(uri: &Uri, out: &mut Vec<u8>) {
-    let shown = uri.path_and_query().map_or_else(|| uri.host().unwrap_or_default(), |path| path.as_str());
-    quoted(out, shown.as_bytes(), MAX_TARGET);
+    decimals(micros % SECOND, SECOND, out);
 }
 
 /// Methods are tokens (RFC 9110 section 9.1), hence plain ASCII that needs no quotes.
-fn cut_method(method: &str) -> &str {
+fn cut_method(method: &[u8]) -> &[u8] {
     method.get(..MAX_METHOD).unwrap_or(method)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::clock::Moment;
     use crate::reason::{OriginFault, Outcome, Reason};
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
-    use http::{HeaderMap, Method};
+    use http::{HeaderMap, HeaderValue, Method, Uri};
     use proptest::prelude::*;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
-    use crate::clock::Moment;
+    use super::super::AccessRecord;
+    use super::super::texts::Texts;
 
     fn id(value: &'static str) -> RequestId {
         RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static(value))]))
@@ -189,19 +182,25 @@ pub(super) mod tests {
     /// A plain hit.
     pub(in crate::telemetry::access) fn record() -> AccessRecord {
         AccessRecord {
-            started: Moment::default(),
-            peer: "203.0.113.9".parse().unwrap(),
+            facts: facts(),
             method: Some(Method::GET),
             host: Some(HeaderValue::from_static("api.test")),
             uri: Some(Uri::from_static("/users/42?full=1")),
+            route: Some("api".into()),
+            request_id: id("abc"),
+        }
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            started: Moment::default(),
+            peer: "203.0.113.9".parse().unwrap(),
             status: 200,
             outcome: Outcome::Hit,
             reason: None,
             refusal: None,
             origin_fault: None,
-            route: Some("api".into()),
             body_bytes: 512,
-            request_id: id("abc"),
             trace: None,
             age: Some(7),
         }
@@ -209,15 +208,16 @@ pub(super) mod tests {
 
     fn full() -> AccessRecord {
         let parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        AccessRecord {
+        let facts = Facts {
             status: 504,
             outcome: Outcome::Failed,
             reason: Some(Reason::HitForMiss),
             origin_fault: Some(OriginFault::FirstByteTimeout),
             trace: TraceContext::parse(parent),
             age: None,
-            ..record()
-        }
+            ..facts()
+        };
+        AccessRecord { facts, ..record() }
     }
 
     fn shown(form: LogFormat, record: &AccessRecord) -> String {
@@ -226,11 +226,17 @@ pub(super) mod tests {
 
     fn shown_at(time: SystemTime, form: LogFormat, record: &AccessRecord) -> String {
         let mut out = Vec::new();
-        let ended = Ended { record: Box::new(record.clone()), at: record.started.plus(Duration::from_micros(1234)) };
+        let started = record.facts.started;
         let mut format = Format::new(form, Clock::manual());
-        (format.calendar.read, format.calendar.wall) = (record.started, time);
-        format.line(&ended, &mut out);
+        format.calendar.set(started, time);
+        append(&mut format, record, started.plus(Duration::from_micros(1234)), &mut out);
         String::from_utf8(out).expect("lines are UTF-8")
+    }
+
+    fn append(format: &mut Format, record: &AccessRecord, at: Moment, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        let ended = Ended { facts: record.facts, at, texts: Texts::append(record, &mut text) };
+        format.line(&ended, &text, out);
     }
 
     #[test]
@@ -262,9 +268,9 @@ pub(super) mod tests {
             (1_001, "10.0.0.1", Duration::ZERO),
         ] {
             let started = start.plus(Duration::from_millis(millis));
-            let record = Box::new(AccessRecord { peer: peer.parse().unwrap(), started, ..record() });
+            let facts = Facts { peer: peer.parse().unwrap(), started, ..facts() };
             clock.advance(Duration::from_secs(100));
-            format.line(&Ended { record, at: started.plus(duration) }, &mut out);
+            append(&mut format, &AccessRecord { facts, ..record() }, started.plus(duration), &mut out);
         }
         let shown = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = shown.lines().collect();
@@ -288,11 +294,10 @@ pub(super) mod tests {
             for (number, host) in hosts().enumerate() {
                 let method = if number.is_multiple_of(3) { Method::HEAD } else { Method::GET };
                 let route = (number % 4 > 0).then(|| format!("r{}", number % 2).as_str().into());
-                let record = Box::new(AccessRecord { host, method: Some(method), route, ..record() });
-                let ended = Ended { at: record.started, record };
+                let record = AccessRecord { host, method: Some(method), route, ..record() };
                 let (mut line, mut alone) = (Vec::new(), Vec::new());
-                format.line(&ended, &mut line);
-                Format::new(form, Clock::manual()).line(&ended, &mut alone);
+                append(&mut format, &record, record.facts.started, &mut line);
+                append(&mut Format::new(form, Clock::manual()), &record, record.facts.started, &mut alone);
                 assert_eq!(String::from_utf8(line), String::from_utf8(alone));
             }
         }
@@ -320,11 +325,14 @@ pub(super) mod tests {
             method: None,
             uri: None,
             host: None,
-            status: 400,
-            outcome: Outcome::Rejected,
-            refusal: Some("host-repeated"),
+            facts: Facts {
+                status: 400,
+                outcome: Outcome::Rejected,
+                refusal: Some("host-repeated"),
+                age: None,
+                ..facts()
+            },
             route: None,
-            age: None,
             ..record()
         };
         assert_eq!(

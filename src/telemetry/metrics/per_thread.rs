@@ -1,63 +1,23 @@
 //! What is counted for every request, by each listener's thread for itself: an addition that is not atomic, in memory that no
 //! other core writes to.
 
-use std::cell::Cell;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use once_cell::race::OnceBox;
-use parking_lot::Mutex;
 use prometheus::Opts;
 use prometheus::core::{Atomic, GenericCounter, GenericCounterVec, Metric, MetricVec, MetricVecBuilder};
 use prometheus::proto;
+
+use crate::telemetry::place::{self, PLACES};
 
 /// Upper bounds of the latency buckets, in microseconds: 100 microseconds to one minute.
 pub(super) const LATENCY_BUCKETS: [u64; 18] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
-
-/// Threads that can count for themselves at a time; those beyond share one place.
-const PLACES: usize = 64;
-
-static TAKEN: Mutex<[bool; PLACES]> = Mutex::new([false; PLACES]);
-
-thread_local! {
-    /// The place of this thread; none by itself.
-    static PLACE: Cell<Option<usize>> = const { Cell::new(None) };
-}
-
-/// For as long as this is held, its thread counts for itself.
-pub struct Place {
-    /// It stays on the thread that has taken it.
-    _of_this_thread: PhantomData<*const ()>,
-}
-
-impl Place {
-    /// Takes a place for this thread, if one is free and it has none.
-    pub fn take() -> Option<Self> {
-        if PLACE.get().is_some() {
-            return None;
-        }
-        let mut taken = TAKEN.lock();
-        let free = taken.iter().position(|taken| !taken)?;
-        taken[free] = true;
-        PLACE.set(Some(free));
-        Some(Self { _of_this_thread: PhantomData })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(place) = PLACE.take() {
-            // Whoever takes it next goes on from what was counted there: the lock orders the two.
-            TAKEN.lock()[place] = false;
-        }
-    }
-}
 
 /// A number that only grows, as the sum of what each thread has added.
 pub struct PerThread {
@@ -78,7 +38,7 @@ impl Atomic for PerThread {
     }
 
     fn inc_by(&self, delta: u64) {
-        match PLACE.get() {
+        match place::here() {
             Some(place) => {
                 let own = self.own[place].get_or_init(Box::default);
                 // Nobody else writes it.
@@ -190,6 +150,7 @@ mod tests {
     use prometheus::core::Collector as _;
 
     use super::*;
+    use crate::telemetry::Place;
 
     #[test]
     fn what_threads_count_by_themselves_and_together_adds_up() {
@@ -210,23 +171,6 @@ mod tests {
         assert_eq!(number.get(), 4 * EACH);
         number.set(3);
         assert_eq!(number.get(), 3);
-    }
-
-    #[test]
-    fn a_place_is_one_thread_s_alone_and_free_again_when_it_is_given_back() {
-        let place = Place::take().unwrap();
-        assert!(Place::take().is_none(), "it has one");
-        let (number, mine) = (PerThread::new(0), PLACE.get());
-        number.inc_by(1);
-        let other = std::thread::spawn(|| {
-            let _place = Place::take().unwrap();
-            PLACE.get()
-        });
-        assert_ne!(other.join().unwrap(), mine);
-        drop(place);
-        assert_eq!(PLACE.get(), None);
-        number.inc_by(1);
-        assert_eq!((number.shared.load(Relaxed), number.get()), (1, 2));
     }
 
     #[test]
