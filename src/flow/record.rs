@@ -9,7 +9,7 @@ use http::header::AGE;
 use crate::clock::Moment;
 use crate::listener::Fault;
 use crate::reason::Outcome;
-use crate::telemetry::access::{AccessLog, AccessRecord, Facts};
+use crate::telemetry::access::{AccessLog, AccessRecord, Facts, Texts};
 use crate::telemetry::trace::RequestId;
 
 use super::answer::Books;
@@ -33,51 +33,45 @@ impl Record {
     ) -> Self {
         let origin_said = || str::from_utf8(response.body().line(&AGE)?).ok()?.parse().ok();
         let age = response.body().age().or_else(origin_said);
-        let record = AccessRecord {
-            facts: Facts {
-                started: visit.started,
-                peer: visit.client(),
-                status: response.status().as_u16(),
-                outcome: books.outcome,
-                reason: books.reason,
-                refusal: None,
-                origin_fault: books.fault,
-                body_bytes: 0,
-                trace: visit.trace(),
-                age,
-            },
-            method: Some(visit.parts.method.clone()),
-            host: visit.host_field().cloned(),
-            // Nobody asks for it any more.
-            uri: Some(std::mem::take(&mut visit.parts.uri)),
-            route: route.map(|route| Arc::clone(&route.name)),
-            request_id: visit.take_request_id(),
+        let facts = Facts {
+            started: visit.started,
+            peer: visit.client(),
+            status: response.status().as_u16(),
+            outcome: books.outcome,
+            reason: books.reason,
+            refusal: None,
+            origin_fault: books.fault,
+            body_bytes: 0,
+            trace: visit.trace(),
+            age,
         };
-        Self { log: Arc::clone(log), line: Box::new(record) }
+        let request_id = visit.take_request_id();
+        let texts = Texts {
+            method: Some(&visit.parts.method),
+            host: visit.host_field(),
+            uri: Some(&visit.parts.uri),
+            route: route.map(|route| &*route.name),
+            request_id: &request_id,
+        };
+        Self { log: Arc::clone(log), line: Box::new(AccessRecord::new(facts, &texts)) }
     }
 
     /// The record of a request that the listener refused: nothing that it says can be trusted.
     pub(super) fn refused(fault: Fault, peer: SocketAddr, log: &Arc<AccessLog>, now: Moment) -> Self {
-        let record = AccessRecord {
-            facts: Facts {
-                started: now,
-                peer: peer.ip().to_canonical(),
-                status: fault.status().as_u16(),
-                outcome: Outcome::Rejected,
-                reason: None,
-                refusal: Some(fault.as_str()),
-                origin_fault: None,
-                body_bytes: 0,
-                trace: None,
-                age: None,
-            },
-            method: None,
-            host: None,
-            uri: None,
-            route: None,
-            request_id: RequestId::random(),
+        let facts = Facts {
+            started: now,
+            peer: peer.ip().to_canonical(),
+            status: fault.status().as_u16(),
+            outcome: Outcome::Rejected,
+            reason: None,
+            refusal: Some(fault.as_str()),
+            origin_fault: None,
+            body_bytes: 0,
+            trace: None,
+            age: None,
         };
-        Self { log: Arc::clone(log), line: Box::new(record) }
+        let texts = Texts { method: None, host: None, uri: None, route: None, request_id: &RequestId::random() };
+        Self { log: Arc::clone(log), line: Box::new(AccessRecord::new(facts, &texts)) }
     }
 
     /// Notes bytes of the body as they are sent.

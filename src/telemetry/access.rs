@@ -8,38 +8,29 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Uri};
 use prometheus::IntCounter;
 
-use self::texts::Texts;
+pub use self::texts::Texts;
+use self::texts::Lengths;
 use super::lines::LineQueue;
-use super::trace::{RequestId, TraceContext};
+use super::trace::TraceContext;
 use crate::clock::{Clock, Moment};
 use crate::config::LogConfig;
 use crate::reason::{OriginFault, Outcome, Reason};
 
-/// What one line says. Cheap to make: every field is a copy or a shared handle, and nothing is
-/// formatted before the writer thread takes it.
+/// What one line says, copied from the request and from its answer so that it keeps neither. Nothing is formatted before the
+/// writer thread takes it.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
     /// What is not text.
     pub facts: Facts,
-    /// Its method; `None` if the request was refused unread.
-    pub method: Option<Method>,
-    /// Its `Host` field.
-    pub host: Option<HeaderValue>,
-    /// Its target; path and query are logged. `None` if the request was refused unread.
-    pub uri: Option<Uri>,
-    /// The route's name; `None` if none matched.
-    pub route: Option<Arc<str>>,
-    /// The request's id.
-    pub request_id: RequestId,
+    lengths: Lengths,
+    text: Vec<u8>,
 }
 
-/// That part of it which is copied as it is.
+/// What a line says that is not text.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// When the request's head was complete.
@@ -64,17 +55,25 @@ pub struct Facts {
     pub age: Option<u64>,
 }
 
-/// A request that has ended. Its texts wait beside it, so that nothing of the request is kept for its line.
+/// A request that has ended. Its texts wait beside it.
 #[derive(Debug)]
 struct Ended {
     facts: Facts,
     /// When the last byte of the response was written.
     at: Moment,
-    texts: Texts,
+    lengths: Lengths,
 }
 
 // Thousands of these may wait: keep them small.
 const _: () = assert!(size_of::<Ended>() <= 192);
+
+impl AccessRecord {
+    /// The record of a request with these facts and texts.
+    pub fn new(facts: Facts, texts: &Texts<'_>) -> Self {
+        let (lengths, text) = texts.copy();
+        Self { facts, lengths, text }
+    }
+}
 
 /// The running access log.
 pub struct AccessLog {
@@ -141,7 +140,10 @@ impl AccessLog {
     pub fn record(&self, record: &AccessRecord) {
         if let Some(lines) = &self.lines {
             let at = self.clock.now();
-            lines.push(|text| Ended { facts: record.facts, at, texts: Texts::append(record, text) });
+            lines.push(|text| {
+                text.extend_from_slice(&record.text);
+                Ended { facts: record.facts, at, lengths: record.lengths }
+            });
         }
     }
 

@@ -48,8 +48,8 @@ impl Format {
     /// Appends the line of a request, with its end.
     pub(super) fn line(&mut self, ended: &Ended, text: &[u8], out: &mut Vec<u8>) {
         match self.form {
-            LogFormat::Json => self.json(ended, &ended.texts.of(text), out),
-            LogFormat::Text => self.text(ended, &ended.texts.of(text), out),
+            LogFormat::Json => self.json(ended, &ended.lengths.find(text), out),
+            LogFormat::Text => self.text(ended, &ended.lengths.find(text), out),
         }
         out.push(b'\n');
     }
@@ -179,9 +179,31 @@ pub(super) mod tests {
         RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static(value))]))
     }
 
+    /// What a line is told of.
+    struct Told {
+        facts: Facts,
+        method: Option<Method>,
+        host: Option<HeaderValue>,
+        uri: Option<Uri>,
+        route: Option<String>,
+        request_id: RequestId,
+    }
+
+    impl Told {
+        fn record(&self) -> AccessRecord {
+            let (method, host, uri) = (self.method.as_ref(), self.host.as_ref(), self.uri.as_ref());
+            let texts = Texts { method, host, uri, route: self.route.as_deref(), request_id: &self.request_id };
+            AccessRecord::new(self.facts, &texts)
+        }
+    }
+
     /// A plain hit.
     pub(in crate::telemetry::access) fn record() -> AccessRecord {
-        AccessRecord {
+        told().record()
+    }
+
+    fn told() -> Told {
+        Told {
             facts: facts(),
             method: Some(Method::GET),
             host: Some(HeaderValue::from_static("api.test")),
@@ -206,7 +228,7 @@ pub(super) mod tests {
         }
     }
 
-    fn full() -> AccessRecord {
+    fn full() -> Told {
         let parent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let facts = Facts {
             status: 504,
@@ -217,32 +239,31 @@ pub(super) mod tests {
             age: None,
             ..facts()
         };
-        AccessRecord { facts, ..record() }
+        Told { facts, ..told() }
     }
 
-    fn shown(form: LogFormat, record: &AccessRecord) -> String {
-        shown_at(SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123), form, record)
+    fn shown(form: LogFormat, told: &Told) -> String {
+        shown_at(SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123), form, told)
     }
 
-    fn shown_at(time: SystemTime, form: LogFormat, record: &AccessRecord) -> String {
+    fn shown_at(time: SystemTime, form: LogFormat, told: &Told) -> String {
         let mut out = Vec::new();
-        let started = record.facts.started;
+        let started = told.facts.started;
         let mut format = Format::new(form, Clock::manual());
         format.calendar.set(started, time);
-        append(&mut format, record, started.plus(Duration::from_micros(1234)), &mut out);
+        append(&mut format, told, started.plus(Duration::from_micros(1234)), &mut out);
         String::from_utf8(out).expect("lines are UTF-8")
     }
 
-    fn append(format: &mut Format, record: &AccessRecord, at: Moment, out: &mut Vec<u8>) {
-        let mut text = Vec::new();
-        let ended = Ended { facts: record.facts, at, texts: Texts::append(record, &mut text) };
-        format.line(&ended, &text, out);
+    fn append(format: &mut Format, told: &Told, at: Moment, out: &mut Vec<u8>) {
+        let record = told.record();
+        format.line(&Ended { facts: record.facts, at, lengths: record.lengths }, &record.text, out);
     }
 
     #[test]
     fn the_text_form_is_stable() {
         assert_eq!(
-            shown(LogFormat::Text, &record()),
+            shown(LogFormat::Text, &told()),
             "2026-09-21T14:13:20.123Z 203.0.113.9 GET \"/users/42?full=1\" 200 hit age_seconds=7 body_bytes=512 \
              duration_seconds=0.001234 route=\"api\" host=\"api.test\" request_id=\"abc\"\n"
         );
@@ -270,7 +291,7 @@ pub(super) mod tests {
             let started = start.plus(Duration::from_millis(millis));
             let facts = Facts { peer: peer.parse().unwrap(), started, ..facts() };
             clock.advance(Duration::from_secs(100));
-            append(&mut format, &AccessRecord { facts, ..record() }, started.plus(duration), &mut out);
+            append(&mut format, &Told { facts, ..told() }, started.plus(duration), &mut out);
         }
         let shown = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = shown.lines().collect();
@@ -294,7 +315,7 @@ pub(super) mod tests {
             for (number, host) in hosts().enumerate() {
                 let method = if number.is_multiple_of(3) { Method::HEAD } else { Method::GET };
                 let route = (number % 4 > 0).then(|| format!("r{}", number % 2).as_str().into());
-                let record = AccessRecord { host, method: Some(method), route, ..record() };
+                let record = Told { host, method: Some(method), route, ..told() };
                 let (mut line, mut alone) = (Vec::new(), Vec::new());
                 append(&mut format, &record, record.facts.started, &mut line);
                 append(&mut Format::new(form, Clock::manual()), &record, record.facts.started, &mut alone);
@@ -306,7 +327,7 @@ pub(super) mod tests {
     #[test]
     fn the_json_form_is_stable() {
         assert_eq!(
-            shown(LogFormat::Json, &record()),
+            shown(LogFormat::Json, &told()),
             "{\"time\":\"2026-09-21T14:13:20.123Z\",\"peer\":\"203.0.113.9\",\"method\":\"GET\",\
              \"host\":\"api.test\",\"target\":\"/users/42?full=1\",\"status\":200,\"outcome\":\"hit\",\
              \"route\":\"api\",\"age_seconds\":7,\"body_bytes\":512,\"duration_seconds\":0.001234,\
@@ -321,7 +342,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_request_refused_unread_has_no_method_and_no_target() {
-        let refused = AccessRecord {
+        let refused = Told {
             method: None,
             uri: None,
             host: None,
@@ -333,7 +354,7 @@ pub(super) mod tests {
                 ..facts()
             },
             route: None,
-            ..record()
+            ..told()
         };
         assert_eq!(
             shown(LogFormat::Text, &refused),
@@ -348,7 +369,7 @@ pub(super) mod tests {
     #[test]
     fn f25_user_information_of_an_absolute_target_is_not_logged() {
         for (target, logged) in [("http://joe:secret@h/a?b", "\"/a?b\""), ("joe:secret@h:443", "\"h\"")] {
-            let record = AccessRecord { uri: target.parse().ok(), ..record() };
+            let record = Told { uri: target.parse().ok(), ..told() };
             for form in [LogFormat::Json, LogFormat::Text] {
                 let line = shown(form, &record);
                 assert!(!line.contains("secret") && line.contains(logged), "{line}");
@@ -361,18 +382,18 @@ pub(super) mod tests {
         for time in
             [SystemTime::UNIX_EPOCH - Duration::from_secs(1), SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)]
         {
-            let line = shown_at(time, LogFormat::Text, &record());
+            let line = shown_at(time, LogFormat::Text, &told());
             assert!(line.starts_with("1970-01-01T00:00:00.000Z 203.0.113.9 GET"), "{line}");
         }
     }
 
     #[test]
     fn very_long_values_are_cut_with_a_mark() {
-        let record = AccessRecord {
+        let record = Told {
             uri: format!("/{}", "a".repeat(9_999)).parse().ok(),
             host: Some(HeaderValue::from_str(&"h".repeat(5_000)).unwrap()),
             method: Method::from_bytes(&[b'M'; 400]).ok(),
-            ..record()
+            ..told()
         };
         for form in [LogFormat::Json, LogFormat::Text] {
             let line = shown(form, &record);
@@ -389,12 +410,12 @@ pub(super) mod tests {
             path in "(/|[a-z\"{}]|%0d%0a|é|\u{9b}|\u{202e}){0,30}",
             request_id in "[!-~]{1,128}",
         ) {
-            let record = AccessRecord {
+            let record = Told {
                 host: Some(HeaderValue::from_bytes(&host).expect("a legal field value")),
                 route: Some(route.as_str().into()),
                 uri: Some(format!("/{path}").parse().unwrap_or_default()),
                 request_id: RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, request_id.parse().unwrap())])),
-                ..record()
+                ..told()
             };
             for form in [LogFormat::Json, LogFormat::Text] {
                 let line = shown(form, &record);

@@ -1,84 +1,87 @@
 //! The texts of an access record while it waits to be written: one behind the other, without the request they come from.
 
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Method, Uri};
 
-use super::AccessRecord;
 use crate::hex;
 use crate::telemetry::escape::quoted;
-use crate::telemetry::trace::Source;
+use crate::telemetry::trace::{RequestId, Source};
 
-/// Where in the text beside it each of them is: how long it is, in the order of the fields.
+/// What a line says in the words of others.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Texts {
-    method: Option<u32>,
-    host: Option<u32>,
-    target: Option<u32>,
-    route: Option<u32>,
-    request_id: Id<u32>,
+pub struct Texts<'a> {
+    /// The request's method; `None` if it was refused unread.
+    pub method: Option<&'a Method>,
+    /// Its `Host` field.
+    pub host: Option<&'a HeaderValue>,
+    /// Its target; path and query are logged. `None` if the request was refused unread.
+    pub uri: Option<&'a Uri>,
+    /// The route's name; `None` if none matched.
+    pub route: Option<&'a str>,
+    /// The request's id.
+    pub request_id: &'a RequestId,
 }
 
-/// A request id in a form that costs nothing to copy.
+/// How long each of them is, in the order in which they stand, and an id that has no text yet.
 #[derive(Clone, Copy, Debug)]
-enum Id<T> {
-    Drawn([u8; 16]),
-    Client(Option<T>),
+pub(super) struct Lengths {
+    each: [Option<u32>; 5],
+    drawn: Option<[u8; 16]>,
 }
 
-/// The texts themselves.
+/// The texts as they are found again.
 pub(super) struct Shown<'a> {
     pub(super) method: Option<&'a [u8]>,
     pub(super) host: Option<&'a [u8]>,
     pub(super) target: Option<&'a [u8]>,
     pub(super) route: Option<&'a [u8]>,
-    request_id: Id<&'a [u8]>,
+    /// The request's id: the client's, or the one that was drawn.
+    client: Option<&'a [u8]>,
+    drawn: Option<[u8; 16]>,
 }
 
-impl Texts {
-    /// Appends those of a record.
-    pub(super) fn append(record: &AccessRecord, text: &mut Vec<u8>) -> Self {
-        let mut append = |value: Option<&[u8]>| {
-            let length = u32::try_from(value?.len()).ok()?;
-            text.extend_from_slice(value?);
-            Some(length)
+impl Texts<'_> {
+    /// All of them, one behind the other.
+    pub(super) fn copy(&self) -> (Lengths, Vec<u8>) {
+        let (client, drawn) = match self.request_id.source() {
+            Source::Client(value) => (Some(value.as_bytes()), None),
+            Source::Drawn(bytes) => (None, Some(*bytes)),
         };
-        Self {
-            method: append(record.method.as_ref().map(|method| method.as_str().as_bytes())),
-            host: append(record.host.as_ref().map(HeaderValue::as_bytes)),
-            target: append(record.uri.as_ref().map(|uri| target(uri).as_bytes())),
-            route: append(record.route.as_deref().map(str::as_bytes)),
-            request_id: match record.request_id.source() {
-                Source::Drawn(bytes) => Id::Drawn(*bytes),
-                Source::Client(value) => Id::Client(append(Some(value.as_bytes()))),
-            },
-        }
+        let all = [
+            self.method.map(|method| method.as_str().as_bytes()),
+            self.host.map(HeaderValue::as_bytes),
+            self.uri.map(|uri| target(uri).as_bytes()),
+            self.route.map(str::as_bytes),
+            client,
+        ];
+        let mut text = Vec::with_capacity(all.iter().flatten().map(|value| value.len()).sum());
+        let each = all.map(|value| {
+            let value = value?;
+            let length = u32::try_from(value.len()).ok()?;
+            text.extend_from_slice(value);
+            Some(length)
+        });
+        (Lengths { each, drawn }, text)
     }
+}
 
+impl Lengths {
     /// Finds them again.
-    pub(super) fn of(self, mut text: &[u8]) -> Shown<'_> {
-        let mut next = |length: Option<u32>| text.split_off(..length? as usize);
-        Shown {
-            method: next(self.method),
-            host: next(self.host),
-            target: next(self.target),
-            route: next(self.route),
-            request_id: match self.request_id {
-                Id::Drawn(bytes) => Id::Drawn(bytes),
-                Id::Client(length) => Id::Client(next(length)),
-            },
-        }
+    pub(super) fn find(self, mut text: &[u8]) -> Shown<'_> {
+        let [method, host, target, route, client] = self.each.map(|length| text.split_off(..length? as usize));
+        Shown { method, host, target, route, client, drawn: self.drawn }
     }
 }
 
 impl Shown<'_> {
     /// Appends the request's id in quotes.
     pub(super) fn request_id(&self, limit: usize, out: &mut Vec<u8>) {
-        match &self.request_id {
-            Id::Drawn(bytes) => {
+        match self.drawn {
+            Some(bytes) => {
                 out.push(b'"');
-                out.extend_from_slice(hex::digits(*bytes).as_flattened());
+                out.extend_from_slice(hex::digits(bytes).as_flattened());
                 out.push(b'"');
             }
-            Id::Client(id) => quoted(out, id.unwrap_or_default(), limit),
+            None => quoted(out, self.client.unwrap_or_default(), limit),
         }
     }
 }
