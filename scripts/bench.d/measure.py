@@ -138,12 +138,13 @@ def replay(server, listed, connections=8):
 
 
 def alternate(run, work, started, measure):
-    """Warms each server up, then measures all of them in turn, round after round."""
+    """Warms each server up, then measures all of them in turn, round after round, there and back: what gets slower or faster
+    all the time does so for each of them."""
     for server in started:
         measure(server, 1)
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
-        for server in started:
+        for server in reversed(started) if number % 2 else started:
             work.add(server.name, {**measure(server, run.seconds), "memory_mib": server.memory() / 2**20})
     for server in started:
         server.stop()
