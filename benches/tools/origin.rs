@@ -13,12 +13,9 @@ use memchr::{memchr, memmem};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use socket2::{Domain, Socket, Type};
 
-use crate::{Failure, now};
+use crate::{Failure, listener, now};
 
-/// As many connections may wait to be accepted as Linux allows by default.
-const BACKLOG: i32 = 4096;
 /// The largest body.
 const MOST_BYTES: usize = 1 << 20;
 /// Bytes that are read at once.
@@ -65,12 +62,7 @@ impl Wanted {
 
 /// Serves until it is killed.
 pub(crate) fn serve(args: &Args) -> Result<(), Failure> {
-    let socket = Socket::new(Domain::for_address(args.listen), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&args.listen.into())?;
-    socket.listen(BACKLOG)?;
-    let mut listener = TcpListener::from_std(socket.into());
+    let mut listener = listener(args.listen)?;
     let mut origin = Origin::new()?;
     origin.poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);

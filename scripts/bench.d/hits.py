@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import servers
-from measure import Work, against, alternate, check_stored, load, paced, paced_result, replay, write_list
+from measure import Work, against, alternate, check_stored, load, median, paced, paced_result, replay, write_list
 from servers import SERVER_CORE, Failure
 
 
@@ -45,19 +45,25 @@ def hit_256k(run):
 
 
 def connections(run):
-    """The same hit on many connections; the bare server shows what the kernel does of it."""
+    """The same hit on many connections. What only reads and writes shows by how much the kernel's part of it gets dearer."""
     work = Work("connections", "Hit in memory, 1 KiB, on 64 and on 10,000 connections")
-    ours, bare = servers.millpond(run.bench), servers.hyper(run.bench)
+    ours, floor = servers.millpond(run.bench), servers.floor(run.bench)
     check_stored(run, ours, "/1024/hot")
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
-        for server, path in ((ours, "/1024/hot"), (bare, "/1k")):
+        for server in (ours, floor):
             for count in (64, 10_000):
-                work.add(f"{server.name}, {count:,}", load(server, path, max(run.seconds, 5), count))
-    for server in (ours, bare):
+                work.add(f"{server.name}, {count:,}", load(server, "/1024/hot", max(run.seconds, 5), count))
+    for server in (ours, floor):
         server.stop()
-    few, many = (f"{ours.name}, {count:,}" for count in (64, 10_000))
+    few, many, floor_few, floor_many = (f"{server.name}, {count:,}" for server in (ours, floor) for count in (64, 10_000))
     work.bar("requests per second, against 64 connections", work.ratio(many, few, "per_second"), 0.8)
+    work.bar("the same of what only reads and writes", work.ratio(floor_many, floor_few, "per_second"))
+    # With nothing of its own that gets dearer, where the core is what limits both.
+    rounds = zip(*(work.rows[name] for name in (few, floor_few, floor_many)))
+    costs = [(row["cpu_us"], base["cpu_us"], more["cpu_us"]) for row, base, more in rounds]
+    best = median(ours / (ours + more - base) for ours, base, more in costs)
+    work.bar("the same of Millpond if its requests got dearer by the kernel's part alone", best)
     return work
 
 

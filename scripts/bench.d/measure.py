@@ -32,8 +32,8 @@ class Work:
         pairs = zip(self.rows[server], self.rows[other])
         return median(a[figure] / b[figure] if b[figure] else float("inf") for a, b in pairs)
 
-    def bar(self, text, value, limit, least=True):
-        """A bar that this work must clear: at least, or at most, the limit."""
+    def bar(self, text, value, limit=None, least=True):
+        """A bar that this work must clear: at least, or at most, the limit. Without one, what there is to know about it."""
         self.bars.append({"text": text, "value": value, "limit": limit, "least": least})
 
 

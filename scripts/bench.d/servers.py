@@ -265,6 +265,14 @@ def hyper(bench):
     return Server(bench, "hyper and moka", port, process)
 
 
+def floor(bench):
+    """What only reads and writes: the kernel's part of a hit."""
+    port = free_port()
+    tool = bench.build / "examples/bench_tools"
+    process = bench.start("floor", [tool, "floor", "--listen", f"127.0.0.1:{port}"]).wait_for_port(port)
+    return Server(bench, "read and write alone", port, process)
+
+
 def redis(bench):
     port = free_port()
     command = ["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

@@ -16,7 +16,6 @@ use super::accept::AcceptLoop;
 use super::connection::Shared;
 use super::{Handler, Shutdown};
 use crate::config::{Limits, Listen, RuntimeModel};
-use crate::telemetry::Place;
 use crate::telemetry::metrics::ListenerMetrics;
 
 /// Connections that the kernel keeps ready; it caps this by its own bound (`somaxconn`).
@@ -151,7 +150,6 @@ struct Worker<H> {
 impl<H: Handler> Worker<H> {
     /// Runs until drained and released. Reports how many connections did not end by themselves.
     fn run(self, report: oneshot::Sender<io::Result<usize>>) {
-        let _place = Place::take();
         let runtime = match build_runtime(self.model, self.threads) {
             Ok(runtime) => runtime,
             Err(error) => {

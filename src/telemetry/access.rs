@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 
-pub use self::texts::Texts;
 use self::texts::Lengths;
-use super::lines::LineQueue;
+pub use self::texts::Texts;
+use super::lines::{LineQueue, Shelves};
 use super::trace::TraceContext;
 use crate::clock::{Clock, Moment};
 use crate::config::LogConfig;
@@ -22,7 +22,7 @@ use crate::reason::{OriginFault, Outcome, Reason};
 
 /// What one line says, copied from the request and from its answer so that it keeps neither. Nothing is formatted before the
 /// writer thread takes it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AccessRecord {
     /// What is not text.
     pub facts: Facts,
@@ -117,7 +117,7 @@ impl AccessLog {
         let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None, clock }) };
         let mut format = format::Format::new(form, clock.clone());
         let render = move |ended: &Ended, text: &[u8], line: &mut Vec<u8>| format.line(ended, text, line);
-        let lines = LineQueue::start("millpond-access", lost, render, out)?;
+        let lines = LineQueue::start("millpond-access", Shelves::PerThread, lost, render, out)?;
         Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample), clock })
     }
 

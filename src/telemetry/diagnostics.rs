@@ -15,10 +15,10 @@ use tracing_subscriber::reload;
 
 use super::escape;
 use super::level::{self, LevelError};
-use super::lines::LineQueue;
+use super::lines::{LineQueue, Shelves};
 use crate::config::{LogConfig, LogFormat};
 
-/// Bytes of one event; more are cut.
+/// Bytes of one event that are kept; more are cut.
 const MAX_LINE: usize = 16 * 1024;
 
 /// Why diagnostics could not be set up.
@@ -72,6 +72,7 @@ pub fn subscriber(
     let (filter, reload) = reload::Layer::new(level::parse(&config.level)?);
     let lines = Arc::new(LineQueue::start(
         "millpond-log",
+        Shelves::One,
         lost,
         |(): &(), event: &[u8], line: &mut Vec<u8>| render(event, line),
         out,
@@ -93,7 +94,7 @@ where
 
 /// Trap F19: an event is one line even if a value in it has line ends or terminal escapes.
 fn render(event: &[u8], out: &mut Vec<u8>) {
-    escape::line(out, event.strip_suffix(b"\n").unwrap_or(event), MAX_LINE);
+    escape::line(out, event);
     out.push(b'\n');
 }
 
@@ -110,7 +111,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for &Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.push(|text| text.extend_from_slice(event));
+        self.0.push(|text| escape::cut(text, event.strip_suffix(b"\n").unwrap_or(event), MAX_LINE));
         Ok(event.len())
     }
 

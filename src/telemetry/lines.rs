@@ -1,6 +1,6 @@
 //! One writer thread for lines that many threads log: the part both logs share.
 //!
-//! Whoever has a line to log adds it to those of its own thread and pays for nothing else. The writer takes all that wait at
+//! Whoever has a line to log adds it to those that wait and pays for nothing else. The writer takes all that wait at
 //! once; formatting and writing happen on its thread, which alone may block on a full disk or a stalled reader.
 
 use std::io::{self, ErrorKind, Write};
@@ -17,10 +17,12 @@ use tokio::sync::oneshot;
 
 use super::place::{self, PLACES};
 
-/// Lines of one thread that may wait. Bounds memory, like the next.
+/// Lines that may wait on a shelf. Bounds memory, like the next.
 pub(super) const QUEUE_LINES: usize = 4096;
-/// Bytes of their text that may wait; the last may go beyond.
-const QUEUE_BYTES: usize = 1024 * 1024;
+/// Bytes of their text; the last line may go beyond.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Lines, and bytes of text, that an empty shelf keeps memory for.
+const USUAL: (usize, usize) = (1024, 128 * 1024);
 
 /// Bytes gathered before they are written even though more lines wait.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -28,6 +30,16 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Pause after each batch. While the thread sleeps it is not parked, so under load
 /// the senders never pay for waking it, and lines leave in batches.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Where lines wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shelves {
+    /// Together: they are written in the order in which they were logged.
+    One,
+    /// Those of each thread by themselves, so that no thread waits for another: a thread's lines are in order, those of
+    /// several are mixed.
+    PerThread,
+}
 
 /// The sending side. A line is an `L` and a text that belongs to it.
 pub(super) struct LineQueue<L> {
@@ -37,8 +49,8 @@ pub(super) struct LineQueue<L> {
 }
 
 struct Shared<L> {
-    /// By place; the last is that of all threads that have none.
-    waiting: Box<[CachePadded<Mutex<Waiting<L>>>]>,
+    /// The first is that of all threads that have none of their own; the others are those of places.
+    shelves: Box<[CachePadded<Mutex<Waiting<L>>>]>,
     /// Whoever waits until what was logged is written.
     flushes: Mutex<Vec<oneshot::Sender<()>>>,
     /// Nobody will log any more.
@@ -68,12 +80,14 @@ impl<L: Send + 'static> LineQueue<L> {
     /// no room or could not be written.
     pub(super) fn start(
         name: &str,
+        shelves: Shelves,
         lost: IntCounter,
         render: impl FnMut(&L, &[u8], &mut Vec<u8>) + Send + 'static,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let waiting = (0..=PLACES).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
-        let shared = Arc::new(Shared { waiting, flushes: Mutex::default(), closed: AtomicBool::new(false) });
+        let own = if shelves == Shelves::PerThread { PLACES } else { 0 };
+        let shelves = (0..=own).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
+        let shared = Arc::new(Shared { shelves, flushes: Mutex::default(), closed: AtomicBool::new(false) });
         let mut writer = Writer { render, out, lost: lost.clone(), batch: Vec::new(), ends: Vec::new(), torn: false };
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&theirs))?;
@@ -82,10 +96,12 @@ impl<L: Send + 'static> LineQueue<L> {
 }
 
 impl<L> LineQueue<L> {
-    /// Adds a line, which `make` gives and whose text it appends, or counts it as lost. Waits for nobody but the writer, and
-    /// for that only while it takes away what is there.
+    /// Adds a line, which `make` gives and whose text it appends, or counts it as lost. Never waits for the writer, but while
+    /// it takes away what is there.
     pub(super) fn push(&self, make: impl FnOnce(&mut Vec<u8>) -> L) {
-        let mut waiting = self.shared.waiting[place::here().unwrap_or(PLACES)].lock();
+        let shelves = &self.shared.shelves;
+        let own = place::here().and_then(|place| shelves.get(1 + place));
+        let mut waiting = own.unwrap_or(&shelves[0]).lock();
         if waiting.is_full() {
             self.lost.inc();
             return;
@@ -143,8 +159,8 @@ impl<R, W: Write> Writer<R, W> {
             let closed = shared.closed.load(Ordering::Acquire);
             let flushes = mem::take(&mut *shared.flushes.lock());
             let mut idle = true;
-            for waiting in &shared.waiting {
-                let mut waiting = waiting.lock();
+            for shelf in &shared.shelves {
+                let mut waiting = shelf.lock();
                 if !waiting.lines.is_empty() {
                     mem::swap(&mut *waiting, &mut taken);
                     drop(waiting);
@@ -180,6 +196,9 @@ impl<R, W: Write> Writer<R, W> {
             }
         }
         taken.text.clear();
+        // After a stall there may be far more.
+        taken.lines.shrink_to(USUAL.0);
+        taken.text.shrink_to(USUAL.1);
     }
 
     fn write_batch(&mut self) {
@@ -222,7 +241,7 @@ pub(super) mod tests {
     use super::*;
     use std::sync::{Condvar, Mutex, MutexGuard};
 
-    use crate::telemetry::Place;
+    use crate::telemetry::place::tests::share;
 
     /// A writer that tests stall, break and read. Clones share one state.
     #[derive(Clone, Default)]
@@ -296,11 +315,15 @@ pub(super) mod tests {
     pub(in crate::telemetry) const PATIENCE: Duration = Duration::from_secs(20);
 
     fn queue(sink: &TestSink) -> (LineQueue<usize>, IntCounter) {
+        queue_of(Shelves::PerThread, sink)
+    }
+
+    fn queue_of(shelves: Shelves, sink: &TestSink) -> (LineQueue<usize>, IntCounter) {
         let lost = IntCounter::new("lost", "lost").unwrap();
         let render = |number: &usize, text: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(format!("{number} {}\n", str::from_utf8(text).unwrap()).as_bytes());
         };
-        (LineQueue::start("test-log", lost.clone(), render, sink.clone()).unwrap(), lost)
+        (LineQueue::start("test-log", shelves, lost.clone(), render, sink.clone()).unwrap(), lost)
     }
 
     fn push(queue: &LineQueue<usize>, number: usize, text: &str) {
@@ -331,8 +354,10 @@ pub(super) mod tests {
             for (name, placed) in [("a", true), ("b", true), ("c", false), ("d", false)] {
                 let queue = &queue;
                 scope.spawn(move || {
-                    let place = placed.then(Place::take).flatten();
-                    assert_eq!(place.is_some(), placed);
+                    if !placed {
+                        share();
+                    }
+                    assert_eq!(place::here().is_some(), placed);
                     (0..EACH).for_each(|number| push(queue, number, name));
                 });
             }
@@ -344,6 +369,21 @@ pub(super) mod tests {
             let own = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, from)| *from == name);
             assert!(own.map(|(number, _)| number.parse::<usize>().unwrap()).eq(0..EACH), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn lines_on_one_shelf_are_written_in_the_order_of_all_threads() {
+        let sink = TestSink::default();
+        let (queue, _) = queue_of(Shelves::One, &sink);
+        sink.stall(true);
+        push(&queue, 0, "");
+        sink.wait_until_blocked();
+        for number in 1..10 {
+            thread::scope(|scope| scope.spawn(|| push(&queue, number, "")).join().unwrap());
+        }
+        sink.stall(false);
+        assert!(queue.flush(PATIENCE).await);
+        assert!(sink.text().lines().map(|line| line.trim().parse::<usize>().unwrap()).eq(0..10));
     }
 
     #[test]
@@ -401,6 +441,19 @@ pub(super) mod tests {
         push(&queue, 0, &long);
         assert!(queue.flush(PATIENCE).await);
         assert_eq!((sink.text().lines().count(), lost.get()), (1 + 4 + 1, 5));
+    }
+
+    #[test]
+    fn memory_that_a_stall_has_taken_is_given_back() {
+        let lost = IntCounter::new("lost", "lost").unwrap();
+        let render = |(): &(), text: &[u8], out: &mut Vec<u8>| out.extend_from_slice(text);
+        let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
+        let text = vec![b'x'; 1_000];
+        let mut taken = Waiting { lines: vec![((), 0); QUEUE_LINES], text: text.repeat(QUEUE_LINES) };
+        (1..).zip(&mut taken.lines).for_each(|(line, (_, end))| *end = line * text.len());
+        writer.take(&mut taken);
+        assert!(taken.lines.capacity() <= USUAL.0 && taken.text.capacity() <= USUAL.1 && taken.text.is_empty());
+        assert!(writer.batch.capacity() <= 4 * BATCH_BYTES, "nor is more gathered before it is written");
     }
 
     #[tokio::test]

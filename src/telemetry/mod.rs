@@ -15,4 +15,3 @@ pub mod trace;
 
 pub use diagnostics::{InitError, LogHandle, init, subscriber};
 pub use level::{LevelError, check_level};
-pub use place::Place;

@@ -1,8 +1,7 @@
-//! Places for threads: what belongs to a place is written by one thread alone, without atomic operations or behind a lock that
-//! nobody else wants.
+//! Places for threads: what belongs to a place is written by one thread alone, which needs no atomic operation for it, or a
+//! lock that hardly anybody else ever holds.
 
 use std::cell::Cell;
-use std::marker::PhantomData;
 
 use parking_lot::Mutex;
 
@@ -11,61 +10,92 @@ pub(super) const PLACES: usize = 64;
 
 static TAKEN: Mutex<[bool; PLACES]> = Mutex::new([false; PLACES]);
 
+/// What a thread knows of its place.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    /// It has not needed one yet.
+    Unasked,
+    /// There was none for it, or it ends.
+    Shared,
+    Own(usize),
+}
+
 thread_local! {
-    /// The place of this thread; none by itself.
-    static PLACE: Cell<Option<usize>> = const { Cell::new(None) };
+    static STANDING: Cell<Standing> = const { Cell::new(Standing::Unasked) };
+    /// Dropped when the thread ends.
+    static LEASE: Cell<Option<Lease>> = const { Cell::new(None) };
 }
 
-/// The place of this thread, below [`PLACES`].
+/// The place of this thread, below [`PLACES`], which it takes when it first needs one and has until it ends.
 pub(super) fn here() -> Option<usize> {
-    PLACE.get()
-}
-
-/// For as long as this is held, its thread has a place for itself: it counts and logs beside the others.
-pub struct Place {
-    /// It stays on the thread that has taken it.
-    _of_this_thread: PhantomData<*const ()>,
-}
-
-impl Place {
-    /// Takes a place for this thread, if one is free and it has none.
-    pub fn take() -> Option<Self> {
-        if PLACE.get().is_some() {
-            return None;
-        }
-        let mut taken = TAKEN.lock();
-        let free = taken.iter().position(|taken| !taken)?;
-        taken[free] = true;
-        PLACE.set(Some(free));
-        Some(Self { _of_this_thread: PhantomData })
+    match STANDING.get() {
+        Standing::Own(place) => Some(place),
+        Standing::Shared => None,
+        Standing::Unasked => take(),
     }
 }
 
-impl Drop for Place {
+#[cold]
+fn take() -> Option<usize> {
+    let lease = Lease::new();
+    let place = lease.as_ref().map(|lease| lease.0);
+    STANDING.set(place.map_or(Standing::Shared, Standing::Own));
+    // A thread that is about to end gives it back at once.
+    if LEASE.try_with(|held| held.set(lease)).is_err() {
+        return None;
+    }
+    place
+}
+
+/// A place for as long as this is held.
+struct Lease(usize);
+
+impl Lease {
+    fn new() -> Option<Self> {
+        let mut taken = TAKEN.lock();
+        let free = taken.iter().position(|taken| !taken)?;
+        taken[free] = true;
+        Some(Self(free))
+    }
+}
+
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(place) = PLACE.take() {
-            // Whoever takes it next goes on from what was counted there: the lock orders the two.
-            TAKEN.lock()[place] = false;
-        }
+        STANDING.set(Standing::Shared);
+        // Whoever takes it next goes on from what was counted there: the lock orders the two.
+        TAKEN.lock()[self.0] = false;
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// Has this thread go without a place.
+    pub(in crate::telemetry) fn share() {
+        LEASE.set(None);
+        STANDING.set(Standing::Shared);
+    }
+
     #[test]
-    fn a_place_is_one_thread_s_alone_and_free_again_when_it_is_given_back() {
-        let place = Place::take().unwrap();
-        assert!(Place::take().is_none(), "it has one");
-        let mine = here();
-        assert!(mine.is_some_and(|place| place < PLACES));
-        let other = std::thread::spawn(|| {
-            let _place = Place::take().unwrap();
-            here()
-        });
-        assert_ne!(other.join().unwrap(), mine);
-        drop(place);
-        assert_eq!(here(), None);
+    fn a_place_is_one_thread_s_alone_and_free_again_when_that_ends() {
+        std::thread::spawn(|| {
+            let mine = here().unwrap();
+            assert_eq!(here(), Some(mine), "it keeps it");
+            assert!(mine < PLACES);
+            let other = std::thread::spawn(here).join().unwrap();
+            assert_ne!(other, Some(mine));
+            share();
+            assert_eq!(here(), None);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn there_are_places_again_however_many_threads_have_ended() {
+        for _ in 0..10 * PLACES {
+            std::thread::spawn(|| assert!(here().is_some())).join().unwrap();
+        }
     }
 }

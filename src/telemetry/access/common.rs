@@ -9,14 +9,13 @@ use crate::telemetry::escape::{quoted, write_to};
 /// A value that somebody else has made up, and how the last one is shown behind its name: many lines in a row have the same.
 pub(super) struct Repeated {
     name: &'static str,
-    limit: usize,
     value: Vec<u8>,
     shown: Vec<u8>,
 }
 
 impl Repeated {
-    pub(super) const fn new(name: &'static str, limit: usize) -> Self {
-        Self { name, limit, value: Vec::new(), shown: Vec::new() }
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, value: Vec::new(), shown: Vec::new() }
     }
 
     /// Nothing where there is none.
@@ -27,7 +26,7 @@ impl Repeated {
             self.value.extend_from_slice(value);
             self.shown.clear();
             self.shown.extend_from_slice(self.name.as_bytes());
-            quoted(&mut self.shown, value, self.limit);
+            quoted(&mut self.shown, value);
         }
         out.extend_from_slice(&self.shown);
     }
@@ -67,7 +66,7 @@ pub(super) struct Calendar {
 pub(super) struct SinceEpoch(u64);
 
 impl SinceEpoch {
-    /// Zero for what lies before, or too far behind.
+    /// Zero for what lies before, or too far in the future.
     pub(super) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_micros()).unwrap_or_default())

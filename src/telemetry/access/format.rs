@@ -5,16 +5,9 @@
 use super::common::{Calendar, Peer, Repeated, Second, decimals};
 use super::texts::Shown;
 use super::{Ended, Facts};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::LogFormat;
 use crate::telemetry::escape::quoted;
-
-/// Bytes of a target; more are cut.
-const MAX_TARGET: usize = 2048;
-/// Bytes of any other text.
-const MAX_TEXT: usize = 256;
-/// Bytes of a method.
-const MAX_METHOD: usize = 32;
 
 /// Makes lines of records.
 pub(super) struct Format {
@@ -39,9 +32,9 @@ impl Format {
             second: Second::default(),
             peer: Peer::default(),
             // The text form has a column for it.
-            method: Repeated::new(",\"method\":", MAX_METHOD),
-            host: Repeated::new(host, MAX_TEXT),
-            route: Repeated::new(route, MAX_TEXT),
+            method: Repeated::new(",\"method\":"),
+            host: Repeated::new(host),
+            route: Repeated::new(route),
         }
     }
 
@@ -66,7 +59,7 @@ impl Format {
         self.host.show(texts.host, out);
         if let Some(target) = texts.target {
             out.extend_from_slice(b",\"target\":");
-            quoted(out, target, MAX_TARGET);
+            quoted(out, target);
         }
         out.extend_from_slice(b",\"status\":");
         number(r.status.into(), out);
@@ -86,9 +79,9 @@ impl Format {
         out.extend_from_slice(b",\"body_bytes\":");
         number(r.body_bytes, out);
         out.extend_from_slice(b",\"duration_seconds\":");
-        seconds(ended.at.as_micros().saturating_sub(r.started.as_micros()), out);
+        seconds(r.started, ended.at, out);
         out.extend_from_slice(b",\"request_id\":");
-        texts.request_id(MAX_TEXT, out);
+        texts.request_id(out);
         out.push(b'}');
     }
 
@@ -99,10 +92,11 @@ impl Format {
         out.push(b' ');
         self.peer.address(r.peer, out);
         out.push(b' ');
-        out.extend_from_slice(texts.method.map_or(b"-", cut_method));
+        // A token (RFC 9110 section 9.1), hence plain ASCII that needs no quotes.
+        out.extend_from_slice(texts.method.unwrap_or(b"-"));
         out.push(b' ');
         match texts.target {
-            Some(target) => quoted(out, target, MAX_TARGET),
+            Some(target) => quoted(out, target),
             None => out.push(b'-'),
         }
         out.push(b' ');
@@ -121,11 +115,11 @@ impl Format {
         out.extend_from_slice(b" body_bytes=");
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
-        seconds(ended.at.as_micros().saturating_sub(r.started.as_micros()), out);
+        seconds(r.started, ended.at, out);
         self.route.show(texts.route, out);
         self.host.show(texts.host, out);
         out.extend_from_slice(b" request_id=");
-        texts.request_id(MAX_TEXT, out);
+        texts.request_id(out);
     }
 }
 
@@ -149,23 +143,18 @@ fn number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Microseconds as seconds, with six decimals.
-fn seconds(micros: u64, out: &mut Vec<u8>) {
+/// The time between two moments in seconds, with six decimals.
+fn seconds(began: Moment, ended: Moment, out: &mut Vec<u8>) {
     const SECOND: u64 = 1_000_000;
+    let micros = ended.as_micros().saturating_sub(began.as_micros());
     number(micros / SECOND, out);
     out.push(b'.');
     decimals(micros % SECOND, SECOND, out);
 }
 
-/// Methods are tokens (RFC 9110 section 9.1), hence plain ASCII that needs no quotes.
-fn cut_method(method: &[u8]) -> &[u8] {
-    method.get(..MAX_METHOD).unwrap_or(method)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::clock::Moment;
     use crate::reason::{OriginFault, Outcome, Reason};
     use crate::telemetry::trace::{RequestId, TraceContext, X_REQUEST_ID};
     use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -173,7 +162,7 @@ pub(super) mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::super::AccessRecord;
-    use super::super::texts::Texts;
+    use super::super::texts::{MAX_TARGET, Texts};
 
     fn id(value: &'static str) -> RequestId {
         RequestId::of(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_static(value))]))
@@ -395,9 +384,11 @@ pub(super) mod tests {
             method: Method::from_bytes(&[b'M'; 400]).ok(),
             ..told()
         };
+        assert!(record.record().text.len() < MAX_TARGET + 400, "what is not shown does not wait either");
         for form in [LogFormat::Json, LogFormat::Text] {
             let line = shown(form, &record);
             assert!(line.contains("aaa...[cut, 10000 bytes]\"") && line.contains("hhh...[cut, 5000 bytes]\""));
+            assert!(line.contains(&"M".repeat(32)) && !line.contains(&"M".repeat(33)));
             assert!(line.len() < MAX_TARGET + 800, "{}", line.len());
         }
     }

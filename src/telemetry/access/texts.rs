@@ -3,8 +3,18 @@
 use http::{HeaderValue, Method, Uri};
 
 use crate::hex;
-use crate::telemetry::escape::quoted;
+use crate::telemetry::escape::{cut, quoted};
 use crate::telemetry::trace::{RequestId, Source};
+
+/// Bytes of a target; of what is longer, the line tells the length.
+pub(super) const MAX_TARGET: usize = 2048;
+/// Bytes of a host, a route or an id.
+const MAX_TEXT: usize = 256;
+/// Bytes of a method, which has no quotes around it that a mark could stand in.
+const MAX_METHOD: usize = 32;
+
+/// Bytes that are enough for all of them, nearly always.
+const USUAL_TEXT: usize = 192;
 
 /// What a line says in the words of others.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +31,8 @@ pub struct Texts<'a> {
     pub request_id: &'a RequestId,
 }
 
-/// How long each of them is, in the order in which they stand, and an id that has no text yet.
+/// How to find each of them again: by how much is kept of it, in the order in which they stand. An id that was drawn has no
+/// text before it is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths {
     each: [Option<u32>; 5],
@@ -34,31 +45,32 @@ pub(super) struct Shown<'a> {
     pub(super) host: Option<&'a [u8]>,
     pub(super) target: Option<&'a [u8]>,
     pub(super) route: Option<&'a [u8]>,
-    /// The request's id: the client's, or the one that was drawn.
+    /// The request's id, if it is the client's.
     client: Option<&'a [u8]>,
+    /// The same, if it was drawn here.
     drawn: Option<[u8; 16]>,
 }
 
 impl Texts<'_> {
-    /// All of them, one behind the other.
+    /// A copy of what the line will say of them, one behind the other.
     pub(super) fn copy(&self) -> (Lengths, Vec<u8>) {
         let (client, drawn) = match self.request_id.source() {
             Source::Client(value) => (Some(value.as_bytes()), None),
             Source::Drawn(bytes) => (None, Some(*bytes)),
         };
+        let method = self.method.map(|method| method.as_str().as_bytes());
         let all = [
-            self.method.map(|method| method.as_str().as_bytes()),
-            self.host.map(HeaderValue::as_bytes),
-            self.uri.map(|uri| target(uri).as_bytes()),
-            self.route.map(str::as_bytes),
-            client,
+            (method.map(|method| &method[..method.len().min(MAX_METHOD)]), MAX_METHOD),
+            (self.host.map(HeaderValue::as_bytes), MAX_TEXT),
+            (self.uri.map(|uri| target(uri).as_bytes()), MAX_TARGET),
+            (self.route.map(str::as_bytes), MAX_TEXT),
+            (client, MAX_TEXT),
         ];
-        let mut text = Vec::with_capacity(all.iter().flatten().map(|value| value.len()).sum());
-        let each = all.map(|value| {
-            let value = value?;
-            let length = u32::try_from(value.len()).ok()?;
-            text.extend_from_slice(value);
-            Some(length)
+        let mut text = Vec::with_capacity(USUAL_TEXT);
+        let each = all.map(|(value, limit)| {
+            let from = text.len();
+            cut(&mut text, value?, limit);
+            u32::try_from(text.len() - from).ok()
         });
         (Lengths { each, drawn }, text)
     }
@@ -74,14 +86,14 @@ impl Lengths {
 
 impl Shown<'_> {
     /// Appends the request's id in quotes.
-    pub(super) fn request_id(&self, limit: usize, out: &mut Vec<u8>) {
+    pub(super) fn request_id(&self, out: &mut Vec<u8>) {
         match self.drawn {
             Some(bytes) => {
                 out.push(b'"');
                 out.extend_from_slice(hex::digits(bytes).as_flattened());
                 out.push(b'"');
             }
-            None => quoted(out, self.client.unwrap_or_default(), limit),
+            None => quoted(out, self.client.unwrap_or_default()),
         }
     }
 }

@@ -150,7 +150,7 @@ mod tests {
     use prometheus::core::Collector as _;
 
     use super::*;
-    use crate::telemetry::Place;
+    use crate::telemetry::place::tests::share;
 
     #[test]
     fn what_threads_count_by_themselves_and_together_adds_up() {
@@ -160,8 +160,10 @@ mod tests {
             for own in [true, true, false, false] {
                 let number = &number;
                 scope.spawn(move || {
-                    let place = own.then(Place::take).flatten();
-                    assert_eq!(place.is_some(), own);
+                    if !own {
+                        share();
+                    }
+                    assert_eq!(place::here().is_some(), own);
                     (0..EACH).for_each(|_| number.inc_by(1));
                 });
             }
