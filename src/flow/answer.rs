@@ -80,7 +80,7 @@ impl Proxy {
     }
 
     /// Counts the answer and hands its log record to the body, which knows when it has ended.
-    pub(super) fn settle(&self, visit: &Visit, answer: Answer) -> Response<Body> {
+    pub(super) fn settle(&self, visit: &mut Visit, answer: Answer) -> Response<Body> {
         let Answer { mut response, books, route } = answer;
         if let Some(policy) = route.as_ref().and_then(|route| route.cache.as_ref()).filter(|policy| policy.key.show)
             && !matches!(books.outcome, Outcome::Pass | Outcome::Rejected)

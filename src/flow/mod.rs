@@ -237,7 +237,7 @@ impl Handler for Service {
         let proxy = &self.0;
         let mut visit = Visit::new(head, body, client, &proxy.clock, proxy.site.load_full());
         let answer = proxy.journey(&mut visit).await;
-        let response = proxy.settle(&visit, answer);
+        let response = proxy.settle(&mut visit, answer);
         listener::give_back(visit.parts);
         response
     }

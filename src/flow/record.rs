@@ -25,7 +25,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(
-        visit: &Visit,
+        visit: &mut Visit,
         response: &Response<Body>,
         books: Books,
         route: Option<&Route>,
@@ -45,12 +45,13 @@ impl Record {
             trace: visit.trace(),
             age,
         };
+        let request_id = visit.take_request_id();
         let texts = Texts {
             method: Some(&visit.parts.method),
             host: visit.host_field(),
             uri: Some(&visit.parts.uri),
             route: route.map(|route| &*route.name),
-            request_id: visit.request_id(),
+            request_id: &request_id,
         };
         Self { log: Arc::clone(log), line: Box::new(AccessRecord::new(facts, &texts)) }
     }

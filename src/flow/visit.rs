@@ -129,8 +129,16 @@ impl Visit {
 
     /// The id of this request, the client's own if it sent a sane one.
     pub(super) fn request_id(&self) -> &RequestId {
-        let new = || if self.noted.identified { RequestId::of(&self.parts.headers) } else { RequestId::random() };
-        self.request_id.get_or_init(new)
+        self.request_id.get_or_init(|| self.new_request_id())
+    }
+
+    /// The same for whoever is the last to need it: nothing is kept that nobody will ask for.
+    pub(super) fn take_request_id(&mut self) -> RequestId {
+        self.request_id.take().unwrap_or_else(|| self.new_request_id())
+    }
+
+    fn new_request_id(&self) -> RequestId {
+        if self.noted.identified { RequestId::of(&self.parts.headers) } else { RequestId::random() }
     }
 
     /// What the key is made of.

@@ -29,10 +29,12 @@ pub(super) fn line(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// Appends `value` as it is. Of one longer than `limit` bytes the first `limit` are kept, then a mark tells its full length.
+#[inline]
 pub(super) fn cut(out: &mut Vec<u8>, value: &[u8], limit: usize) {
-    let kept = cut_at(value, limit);
-    out.extend_from_slice(&value[..kept]);
-    if kept < value.len() {
+    if value.len() <= limit {
+        out.extend_from_slice(value);
+    } else {
+        out.extend_from_slice(&value[..cut_at(value, limit)]);
         write_to(out, format_args!("...[cut, {} bytes]", value.len()));
     }
 }
@@ -53,11 +55,9 @@ fn escaped(out: &mut Vec<u8>, value: &[u8], escape: impl Fn(char) -> bool) {
     }
 }
 
-/// Where to cut so that no character is split: at `limit`, or up to three bytes before it.
+/// Where to cut what is longer so that no character is split: at `limit`, or up to three bytes before it.
+#[cold]
 fn cut_at(value: &[u8], limit: usize) -> usize {
-    if value.len() <= limit {
-        return value.len();
-    }
     let continues = |at: &usize| value[*at] & 0b1100_0000 == 0b1000_0000;
     (limit.saturating_sub(3)..=limit).rev().find(|at| !continues(at)).unwrap_or(limit)
 }

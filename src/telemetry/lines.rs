@@ -450,7 +450,7 @@ pub(super) mod tests {
         let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
         let text = vec![b'x'; 1_000];
         let mut taken = Waiting { lines: vec![((), 0); QUEUE_LINES], text: text.repeat(QUEUE_LINES) };
-        (1..).zip(&mut taken.lines).for_each(|(line, (_, end))| *end = line * text.len());
+        (1..).zip(&mut taken.lines).for_each(|(line, ((), end))| *end = line * text.len());
         writer.take(&mut taken);
         assert!(taken.lines.capacity() <= USUAL.0 && taken.text.capacity() <= USUAL.1 && taken.text.is_empty());
         assert!(writer.batch.capacity() <= 4 * BATCH_BYTES, "nor is more gathered before it is written");
