@@ -6,6 +6,7 @@ mod floor;
 mod origin;
 mod paced;
 mod replay;
+mod spin;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ enum Tool {
     Paced(paced::Args),
     /// Each path of a list once, in order.
     Replay(replay::ReplayArgs),
+    /// How fast the machine is at this moment.
+    Spin,
     /// Connections that have had one answer each, until standard input ends.
     Idle(replay::IdleArgs),
 }
@@ -61,6 +64,10 @@ fn main() -> Result<(), Failure> {
         Tool::Origin(args) => origin::serve(&args),
         Tool::Floor(args) => floor::serve(&args),
         Tool::Paced(args) => runtime.block_on(paced::run(args)),
+        Tool::Spin => {
+            spin::run();
+            Ok(())
+        }
         Tool::Replay(args) => runtime.block_on(replay::replay(args)),
         Tool::Idle(args) => runtime.block_on(replay::hold(args)),
     }

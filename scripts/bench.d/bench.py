@@ -11,6 +11,7 @@ import measure
 import report
 import servers
 import works
+from calm import Calm
 
 
 class Run:
@@ -18,6 +19,7 @@ class Run:
 
     def __init__(self, bench, options):
         self.bench, self.rounds, self.seconds, self.objects = bench, options.rounds, options.seconds, options.objects
+        self.calm = Calm(bench, options.patience)
         self.rates = {}
 
     def top_rates(self, makers):
@@ -37,6 +39,7 @@ def options():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--objects", type=int, default=1_000_000)
+    parser.add_argument("--patience", type=int, default=600)
     parser.add_argument("--only", action="append", choices=list(works.WORKS))
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--wrk", action="store_true")
@@ -70,7 +73,7 @@ def main():
             return 1
         finally:
             bench.close()
-    figures = report.figures(done)
+    figures = report.figures(done, run.calm)
     if chosen.results:
         chosen.results.write_text(json.dumps(figures, indent=1) + "\n")
     print(report.text(figures))

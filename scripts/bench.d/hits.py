@@ -53,7 +53,8 @@ def connections(run):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server in (ours, floor):
             for count in (64, 10_000):
-                work.add(f"{server.name}, {count:,}", load(server, "/1024/hot", max(run.seconds, 5), count))
+                measured = run.calm.during(lambda: load(server, "/1024/hot", max(run.seconds, 5), count))
+                work.add(f"{server.name}, {count:,}", measured)
     for server in (ours, floor):
         server.stop()
     few, many, floor_few, floor_many = (f"{server.name}, {count:,}" for server in (ours, floor) for count in (64, 10_000))
@@ -83,8 +84,8 @@ def hit_l2(run):
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server in (ours, peer):
-            work.add(server.name, load(server, "/", run.seconds, paths=listed))
-        rate = redis_benchmark(bare.port, keys, "get", run.seconds * 80_000)
+            work.add(server.name, run.calm.during(lambda: load(server, "/", run.seconds, paths=listed)))
+        rate = run.calm.during(lambda: redis_benchmark(bare.port, keys, "get", run.seconds * 80_000))
         work.add("redis-benchmark GET", {"per_second": rate})
     missed = run.bench.origin_requests() - before
     print(f"  {missed} origin requests during the measurements")
@@ -121,24 +122,30 @@ def shapes(run):
 
 
 def purges(run):
-    """Hits while a thousand purges arrive each second. In a round both are measured twice, there and back."""
+    """Hits while a thousand purges arrive each second."""
     work = Work("purges", "Hit in memory, 1 KiB, while 1,000 purges arrive each second")
     server = servers.millpond(run.bench)
     check_stored(run, server, "/1024/hot")
     body = json.dumps({"url": f"http://127.0.0.1:{server.port}/1024/purged-NUMBER"}).replace("NUMBER", "{}")
     more = ["--method", "POST", "--connections", 8, "--body", body]
-    for number in range(run.rounds):
-        print(f"  {work.key}, round {number + 1}", flush=True)
-        work.add("quiet", load(server, "/1024/hot", run.seconds))
-        storm = paced(server, 2 * run.seconds + 2, 1000, "/purge", *more, port=server.admin_port)
+
+    def quiet():
+        return load(server, "/1024/hot", run.seconds)
+
+    def stormy():
+        storm = paced(server, run.seconds + 1, 1000, "/purge", *more, port=server.admin_port)
         time.sleep(0.5)
-        stormy = [load(server, "/1024/hot", run.seconds) for _ in range(2)]
+        figures = load(server, "/1024/hot", run.seconds)
         done = paced_result(storm)
         if done["failed"][0]:
             raise Failure(f"purges failed: {done}")
-        for figures in stormy:
-            work.add("with purges", {**figures, "purge_p99_ms": done["main"][2] / 1000})
-        work.add("quiet", load(server, "/1024/hot", run.seconds))
+        return {**figures, "purge_p99_ms": done["main"][2] / 1000}
+
+    kinds = {"quiet": quiet, "with purges": stormy}
+    for number in range(2 * run.rounds):
+        print(f"  {work.key}, round {number + 1}", flush=True)
+        for kind in reversed(kinds) if number % 2 else kinds:
+            work.add(kind, run.calm.during(kinds[kind]))
     server.stop()
     work.bar("requests per second, against the same without purges", work.ratio("with purges", "quiet", "per_second"), 0.9)
     return work

@@ -145,7 +145,8 @@ def alternate(run, work, started, measure):
     for number in range(run.rounds):
         print(f"  {work.key}, round {number + 1}", flush=True)
         for server in reversed(started) if number % 2 else started:
-            work.add(server.name, {**measure(server, run.seconds), "memory_mib": server.memory() / 2**20})
+            measured = run.calm.during(lambda: measure(server, run.seconds))
+            work.add(server.name, {**measured, "memory_mib": server.memory() / 2**20})
     for server in started:
         server.stop()
 

@@ -32,7 +32,7 @@ COLUMNS = {
 }
 
 
-def figures(done):
+def figures(done, calm):
     """Medians over the rounds, and whether each bar was met."""
     result = []
     for work in done:
@@ -44,7 +44,7 @@ def figures(done):
         for bar in work.bars:
             bars.append({**bar, "met": is_met(bar)})
         result.append({"key": work.key, "title": work.title, "rows": rows, "bars": bars})
-    return {"machine": machine(), "works": result}
+    return {"machine": machine(), "calm": calm.summary(), "works": result}
 
 
 def is_met(bar):
@@ -87,7 +87,7 @@ def verdict(bar):
 
 def text(figures):
     """The report for a terminal."""
-    lines = []
+    lines = ["", figures["calm"]]
     for work in figures["works"]:
         names = columns(work)
         lines += ["", work["title"]]
@@ -105,6 +105,7 @@ def markdown(figures, chosen):
     lines = [f"Measured with `scripts/bench --rounds {chosen.rounds} --seconds {chosen.seconds} --write` on {machine['cores']}"]
     lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']}, with"]
     lines += [", ".join(f"{name} {number}" for name, number in machine["versions"].items()) + ".", ""]
+    lines += [f"Of the machine: {figures['calm']}.", ""]
     lines += ["Requests per second, each work to its own scale; the small figure is the ratio to the first of its group:", ""]
     lines += [f"![Requests per second of each server in each work]({PLOT.name})", ""]
     for work in figures["works"]:
