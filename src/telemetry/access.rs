@@ -14,7 +14,7 @@ use prometheus::IntCounter;
 
 use self::texts::Lengths;
 pub use self::texts::Texts;
-use super::lines::{LineQueue, Shelves};
+use super::lines::LineQueue;
 use super::trace::TraceContext;
 use crate::clock::{Clock, Moment};
 use crate::config::LogConfig;
@@ -55,12 +55,10 @@ pub struct Facts {
     pub age: Option<u64>,
 }
 
-/// A request that has ended. Its texts wait beside it.
+/// A request that has ended. Its texts wait beside it, and the moment at which the last byte of its response was written.
 #[derive(Debug)]
 struct Ended {
     facts: Facts,
-    /// When the last byte of the response was written.
-    at: Moment,
     lengths: Lengths,
 }
 
@@ -80,7 +78,6 @@ pub struct AccessLog {
     /// `None` when the log is switched off.
     lines: Option<LineQueue<Ended>>,
     sample: Sample,
-    clock: Clock,
 }
 
 /// Which part of the requests is logged.
@@ -114,11 +111,11 @@ impl AccessLog {
         lost: IntCounter,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None, clock }) };
+        let Some(form) = config.access else { return Ok(Self { lines: None, sample: Sample::None }) };
         let mut format = format::Format::new(form, clock.clone());
-        let render = move |ended: &Ended, text: &[u8], line: &mut Vec<u8>| format.line(ended, text, line);
-        let lines = LineQueue::start("millpond-access", Shelves::PerThread, lost, render, out)?;
-        Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample), clock })
+        let render = move |at, ended: &Ended, text: &[u8], line: &mut Vec<u8>| format.line(at, ended, text, line);
+        let lines = LineQueue::start("millpond-access", clock, lost, render, out)?;
+        Ok(Self { lines: Some(lines), sample: Sample::new(config.access_sample) })
     }
 
     /// Whether chance picks this request. Draws anew at each call.
@@ -139,10 +136,9 @@ impl AccessLog {
     /// Logs a request that ends now. Never blocks: a line that finds no room is dropped and counted.
     pub fn record(&self, record: &AccessRecord) {
         if let Some(lines) = &self.lines {
-            let at = self.clock.now();
             lines.push(|text| {
                 text.extend_from_slice(&record.text);
-                Ended { facts: record.facts, at, lengths: record.lengths }
+                Ended { facts: record.facts, lengths: record.lengths }
             });
         }
     }

@@ -15,7 +15,8 @@ use tracing_subscriber::reload;
 
 use super::escape;
 use super::level::{self, LevelError};
-use super::lines::{LineQueue, Shelves};
+use super::lines::LineQueue;
+use crate::clock::Clock;
 use crate::config::{LogConfig, LogFormat};
 
 /// Bytes of one event that are kept; more are cut.
@@ -72,9 +73,9 @@ pub fn subscriber(
     let (filter, reload) = reload::Layer::new(level::parse(&config.level)?);
     let lines = Arc::new(LineQueue::start(
         "millpond-log",
-        Shelves::One,
+        Clock::system(),
         lost,
-        |(): &(), event: &[u8], line: &mut Vec<u8>| render(event, line),
+        |_, (): &(), event: &[u8], line: &mut Vec<u8>| render(event, line),
         out,
     )?);
     let subscriber = Registry::default().with(filter).with(form(config.format, Lines(Arc::clone(&lines))));

@@ -16,6 +16,7 @@ use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use super::place::{self, PLACES};
+use crate::clock::{Clock, Moment};
 
 /// Lines that may wait on a shelf. Bounds memory, like the next.
 pub(super) const QUEUE_LINES: usize = 4096;
@@ -31,25 +32,16 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// the senders never pay for waking it, and lines leave in batches.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Where lines wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shelves {
-    /// Together: they are written in the order in which they were logged.
-    One,
-    /// Those of each thread by themselves, so that no thread waits for another: a thread's lines are in order, those of
-    /// several are mixed.
-    PerThread,
-}
-
 /// The sending side. A line is an `L` and a text that belongs to it.
 pub(super) struct LineQueue<L> {
+    clock: Clock,
     shared: Arc<Shared<L>>,
     writer: Thread,
     lost: IntCounter,
 }
 
 struct Shared<L> {
-    /// The first is that of all threads that have none of their own; the others are those of places.
+    /// By place; the last is that of all threads that have none.
     shelves: Box<[CachePadded<Mutex<Waiting<L>>>]>,
     /// Whoever waits until what was logged is written.
     flushes: Mutex<Vec<oneshot::Sender<()>>>,
@@ -57,12 +49,18 @@ struct Shared<L> {
     closed: AtomicBool,
 }
 
-/// Lines that nobody has written yet.
+/// Lines that nobody has written yet, in the order in which they were logged.
 struct Waiting<L> {
-    /// Each with the place where its text ends.
-    lines: Vec<(L, usize)>,
+    lines: Vec<Line<L>>,
     /// The text of all of them.
     text: Vec<u8>,
+}
+
+struct Line<L> {
+    at: Moment,
+    about: L,
+    /// Bytes of its text.
+    length: usize,
 }
 
 impl<L> Waiting<L> {
@@ -73,25 +71,50 @@ impl<L> Waiting<L> {
     fn is_full(&self) -> bool {
         self.lines.len() >= QUEUE_LINES || self.text.len() >= QUEUE_BYTES
     }
+
+    /// Takes all that waits on a shelf.
+    fn take(&mut self, waiting: &mut Self) {
+        if self.lines.is_empty() {
+            mem::swap(self, waiting);
+        } else {
+            self.lines.append(&mut waiting.lines);
+            self.text.append(&mut waiting.text);
+        }
+    }
+
+    /// Removes the first lines and their text; of the memory it keeps what is usual.
+    fn remove(&mut self, Written { lines, bytes }: Written) {
+        self.lines.drain(..lines);
+        self.text.drain(..bytes);
+        // After a stall there may be far more.
+        self.lines.shrink_to(USUAL.0);
+        self.text.shrink_to(USUAL.1);
+    }
+}
+
+/// How much of what waits has been made lines of.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    lines: usize,
+    bytes: usize,
 }
 
 impl<L: Send + 'static> LineQueue<L> {
-    /// Starts the thread. `render` appends one line with its end; `lost` counts lines that found
-    /// no room or could not be written.
+    /// Starts the thread. `render` appends one line with its end, given when it was logged, and its text; `lost` counts
+    /// lines that found no room or could not be written.
     pub(super) fn start(
         name: &str,
-        shelves: Shelves,
+        clock: Clock,
         lost: IntCounter,
-        render: impl FnMut(&L, &[u8], &mut Vec<u8>) + Send + 'static,
+        render: impl FnMut(Moment, &L, &[u8], &mut Vec<u8>) + Send + 'static,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let own = if shelves == Shelves::PerThread { PLACES } else { 0 };
-        let shelves = (0..=own).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
+        let shelves = (0..=PLACES).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
         let shared = Arc::new(Shared { shelves, flushes: Mutex::default(), closed: AtomicBool::new(false) });
         let mut writer = Writer { render, out, lost: lost.clone(), batch: Vec::new(), ends: Vec::new(), torn: false };
-        let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&theirs))?;
-        Ok(Self { shared, writer: thread.thread().clone(), lost })
+        let (theirs, time) = (Arc::clone(&shared), clock.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&theirs, &time))?;
+        Ok(Self { clock, shared, writer: thread.thread().clone(), lost })
     }
 }
 
@@ -99,16 +122,17 @@ impl<L> LineQueue<L> {
     /// Adds a line, which `make` gives and whose text it appends, or counts it as lost. Never waits for the writer, but while
     /// it takes away what is there.
     pub(super) fn push(&self, make: impl FnOnce(&mut Vec<u8>) -> L) {
-        let shelves = &self.shared.shelves;
-        let own = place::here().and_then(|place| shelves.get(1 + place));
-        let mut waiting = own.unwrap_or(&shelves[0]).lock();
+        let mut waiting = self.shared.shelves[place::here().unwrap_or(PLACES)].lock();
         if waiting.is_full() {
             self.lost.inc();
             return;
         }
-        let line = make(&mut waiting.text);
-        let end = waiting.text.len();
-        waiting.lines.push((line, end));
+        // Behind the lock: what was logged until some moment can be found from that moment on.
+        let at = self.clock.now();
+        let before = waiting.text.len();
+        let about = make(&mut waiting.text);
+        let length = waiting.text.len() - before;
+        waiting.lines.push(Line { at, about, length });
         // Whoever came before has woken the writer, and it has not looked since.
         let first = waiting.lines.len() == 1;
         drop(waiting);
@@ -149,25 +173,24 @@ struct Writer<R, W> {
 
 impl<R, W: Write> Writer<R, W> {
     /// Ends when nobody will log any more and nothing waits.
-    fn run<L>(&mut self, shared: &Shared<L>)
+    fn run<L>(&mut self, shared: &Shared<L>, clock: &Clock)
     where
-        R: FnMut(&L, &[u8], &mut Vec<u8>),
+        R: FnMut(Moment, &L, &[u8], &mut Vec<u8>),
     {
-        let mut taken = Waiting::new();
+        let mut taken: Vec<Waiting<L>> = shared.shelves.iter().map(|_| Waiting::new()).collect();
         loop {
-            // Both before the lines: what was logged before is among them.
+            // All three before the lines: what was logged before is among them.
             let closed = shared.closed.load(Ordering::Acquire);
             let flushes = mem::take(&mut *shared.flushes.lock());
-            let mut idle = true;
-            for shelf in &shared.shelves {
+            let until = clock.now();
+            for (shelf, taken) in shared.shelves.iter().zip(&mut taken) {
                 let mut waiting = shelf.lock();
                 if !waiting.lines.is_empty() {
-                    mem::swap(&mut *waiting, &mut taken);
-                    drop(waiting);
-                    self.take(&mut taken);
-                    idle = false;
+                    taken.take(&mut waiting);
                 }
             }
+            let idle = taken.iter().all(|taken| taken.lines.is_empty());
+            self.make_lines(&mut taken, until);
             self.write_batch();
             for done in flushes {
                 // Whoever asked may have stopped waiting.
@@ -181,24 +204,31 @@ impl<R, W: Write> Writer<R, W> {
         }
     }
 
-    /// Makes lines of what has waited, and leaves its memory for what will.
-    fn take<L>(&mut self, taken: &mut Waiting<L>)
+    /// Makes lines of what was logged until some moment, in the order of all threads. What was logged later stays: something
+    /// that came before it may not have been there yet.
+    fn make_lines<L>(&mut self, taken: &mut [Waiting<L>], until: Moment)
     where
-        R: FnMut(&L, &[u8], &mut Vec<u8>),
+        R: FnMut(Moment, &L, &[u8], &mut Vec<u8>),
     {
-        let mut from = 0;
-        for (line, end) in taken.lines.drain(..) {
-            (self.render)(&line, &taken.text[from..end], &mut self.batch);
-            from = end;
+        let mut sources: Vec<_> =
+            taken.iter_mut().filter(|taken| !taken.lines.is_empty()).map(|taken| (taken, Written::default())).collect();
+        loop {
+            let next = |(taken, written): &(&mut Waiting<L>, Written)| Some(taken.lines.get(written.lines)?.at);
+            let heads = sources.iter_mut().filter_map(|source| Some((next(source)?, source)));
+            let Some((_, (taken, written))) = heads.filter(|(at, _)| *at <= until).min_by_key(|(at, _)| *at) else {
+                break;
+            };
+            let Line { at, about, length } = &taken.lines[written.lines];
+            (self.render)(*at, about, &taken.text[written.bytes..][..*length], &mut self.batch);
+            *written = Written { lines: written.lines + 1, bytes: written.bytes + length };
             self.ends.push(self.batch.len());
             if self.batch.len() >= BATCH_BYTES {
                 self.write_batch();
             }
         }
-        taken.text.clear();
-        // After a stall there may be far more.
-        taken.lines.shrink_to(USUAL.0);
-        taken.text.shrink_to(USUAL.1);
+        for (taken, written) in sources {
+            taken.remove(written);
+        }
     }
 
     fn write_batch(&mut self) {
@@ -239,6 +269,7 @@ fn write_what_fits(out: &mut impl Write, bytes: &[u8]) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::slice;
     use std::sync::{Condvar, Mutex, MutexGuard};
 
     use crate::telemetry::place::tests::share;
@@ -315,15 +346,11 @@ pub(super) mod tests {
     pub(in crate::telemetry) const PATIENCE: Duration = Duration::from_secs(20);
 
     fn queue(sink: &TestSink) -> (LineQueue<usize>, IntCounter) {
-        queue_of(Shelves::PerThread, sink)
-    }
-
-    fn queue_of(shelves: Shelves, sink: &TestSink) -> (LineQueue<usize>, IntCounter) {
         let lost = IntCounter::new("lost", "lost").unwrap();
-        let render = |number: &usize, text: &[u8], out: &mut Vec<u8>| {
+        let render = |_, number: &usize, text: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(format!("{number} {}\n", str::from_utf8(text).unwrap()).as_bytes());
         };
-        (LineQueue::start("test-log", shelves, lost.clone(), render, sink.clone()).unwrap(), lost)
+        (LineQueue::start("test-log", Clock::system(), lost.clone(), render, sink.clone()).unwrap(), lost)
     }
 
     fn push(queue: &LineQueue<usize>, number: usize, text: &str) {
@@ -372,18 +399,59 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn lines_on_one_shelf_are_written_in_the_order_of_all_threads() {
+    async fn lines_are_written_in_the_order_of_all_threads() {
+        const TURNS: usize = 2_000;
         let sink = TestSink::default();
-        let (queue, _) = queue_of(Shelves::One, &sink);
-        sink.stall(true);
-        push(&queue, 0, "");
-        sink.wait_until_blocked();
-        for number in 1..10 {
-            thread::scope(|scope| scope.spawn(|| push(&queue, number, "")).join().unwrap());
-        }
-        sink.stall(false);
+        let (queue, _) = queue(&sink);
+        // Threads take turns, some with a place and some without, while the writer writes.
+        let turn = std::sync::atomic::AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for own in 0..4 {
+                let (queue, turn) = (&queue, &turn);
+                scope.spawn(move || {
+                    if own > 1 {
+                        share();
+                    }
+                    for number in (own..TURNS).step_by(4) {
+                        while turn.load(Ordering::Acquire) < number {
+                            thread::yield_now();
+                        }
+                        push(queue, number, "");
+                        // Times are in microseconds.
+                        let logged = queue.clock.now();
+                        while queue.clock.now() == logged {}
+                        turn.store(number + 1, Ordering::Release);
+                    }
+                });
+            }
+        });
         assert!(queue.flush(PATIENCE).await);
-        assert!(sink.text().lines().map(|line| line.trim().parse::<usize>().unwrap()).eq(0..10));
+        assert!(sink.text().lines().map(|line| line.trim().parse::<usize>().unwrap()).eq(0..TURNS));
+    }
+
+    #[test]
+    fn what_was_logged_later_waits_for_what_may_come_before_it() {
+        let lost = IntCounter::new("lost", "lost").unwrap();
+        let render = |at: Moment, (): &(), text: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(text);
+            out.extend_from_slice(at.as_micros().to_string().as_bytes());
+        };
+        let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
+        let waiting = |name: &str, times: &[u64]| Waiting {
+            lines: times
+                .iter()
+                .map(|at| Line { at: Moment::from_micros(*at), about: (), length: name.len() })
+                .collect(),
+            text: name.repeat(times.len()).into_bytes(),
+        };
+        let mut taken = [waiting("a", &[1, 4, 9]), waiting("b", &[]), waiting("cc", &[2, 3, 8])];
+        writer.make_lines(&mut taken, Moment::from_micros(7));
+        assert_eq!(str::from_utf8(&writer.batch).unwrap(), "a1cc2cc3a4");
+        taken[0].take(&mut waiting("a", &[11]));
+        taken[1].take(&mut waiting("b", &[7, 10]));
+        writer.make_lines(&mut taken, Moment::from_micros(20));
+        assert_eq!(str::from_utf8(&writer.batch).unwrap(), "a1cc2cc3a4b7cc8a9b10a11");
+        assert!(taken.iter().all(|taken| taken.lines.is_empty() && taken.text.is_empty()));
     }
 
     #[test]
@@ -446,12 +514,12 @@ pub(super) mod tests {
     #[test]
     fn memory_that_a_stall_has_taken_is_given_back() {
         let lost = IntCounter::new("lost", "lost").unwrap();
-        let render = |(): &(), text: &[u8], out: &mut Vec<u8>| out.extend_from_slice(text);
+        let render = |_, (): &(), text: &[u8], out: &mut Vec<u8>| out.extend_from_slice(text);
         let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
-        let text = vec![b'x'; 1_000];
-        let mut taken = Waiting { lines: vec![((), 0); QUEUE_LINES], text: text.repeat(QUEUE_LINES) };
-        (1..).zip(&mut taken.lines).for_each(|(line, ((), end))| *end = line * text.len());
-        writer.take(&mut taken);
+        let length = 1_000;
+        let lines = (0..QUEUE_LINES).map(|_| Line { at: Moment::default(), about: (), length }).collect();
+        let mut taken = Waiting { lines, text: vec![b'x'; length * QUEUE_LINES] };
+        writer.make_lines(slice::from_mut(&mut taken), Moment::default());
         assert!(taken.lines.capacity() <= USUAL.0 && taken.text.capacity() <= USUAL.1 && taken.text.is_empty());
         assert!(writer.batch.capacity() <= 4 * BATCH_BYTES, "nor is more gathered before it is written");
     }

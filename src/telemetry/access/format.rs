@@ -38,20 +38,19 @@ impl Format {
         }
     }
 
-    /// Appends the line of a request, with its end.
-    pub(super) fn line(&mut self, ended: &Ended, text: &[u8], out: &mut Vec<u8>) {
+    /// Appends the line of a request that ended at a moment, with its end.
+    pub(super) fn line(&mut self, at: Moment, ended: &Ended, text: &[u8], out: &mut Vec<u8>) {
         match self.form {
-            LogFormat::Json => self.json(ended, &ended.lengths.find(text), out),
-            LogFormat::Text => self.text(ended, &ended.lengths.find(text), out),
+            LogFormat::Json => self.json(at, &ended.facts, &ended.lengths.find(text), out),
+            LogFormat::Text => self.text(at, &ended.facts, &ended.lengths.find(text), out),
         }
         out.push(b'\n');
     }
 
     /// One flat object. Absent values are left out; names and units are part of the interface.
-    fn json(&mut self, ended: &Ended, texts: &Shown<'_>, out: &mut Vec<u8>) {
-        let r = &ended.facts;
+    fn json(&mut self, at: Moment, r: &Facts, texts: &Shown<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
-        self.second.timestamp(self.calendar.begin(r.started, ended.at), out);
+        self.second.timestamp(self.calendar.begin(r.started, at), out);
         out.extend_from_slice(b"\",\"peer\":\"");
         self.peer.address(r.peer, out);
         out.push(b'"');
@@ -79,16 +78,15 @@ impl Format {
         out.extend_from_slice(b",\"body_bytes\":");
         number(r.body_bytes, out);
         out.extend_from_slice(b",\"duration_seconds\":");
-        seconds(r.started, ended.at, out);
+        seconds(r.started, at, out);
         out.extend_from_slice(b",\"request_id\":");
         texts.request_id(out);
         out.push(b'}');
     }
 
     /// Six fixed columns, then `name=value` pairs in a fixed order. Values from outside are quoted.
-    fn text(&mut self, ended: &Ended, texts: &Shown<'_>, out: &mut Vec<u8>) {
-        let r = &ended.facts;
-        self.second.timestamp(self.calendar.begin(r.started, ended.at), out);
+    fn text(&mut self, at: Moment, r: &Facts, texts: &Shown<'_>, out: &mut Vec<u8>) {
+        self.second.timestamp(self.calendar.begin(r.started, at), out);
         out.push(b' ');
         self.peer.address(r.peer, out);
         out.push(b' ');
@@ -115,7 +113,7 @@ impl Format {
         out.extend_from_slice(b" body_bytes=");
         number(r.body_bytes, out);
         out.extend_from_slice(b" duration_seconds=");
-        seconds(r.started, ended.at, out);
+        seconds(r.started, at, out);
         self.route.show(texts.route, out);
         self.host.show(texts.host, out);
         out.extend_from_slice(b" request_id=");
@@ -246,7 +244,7 @@ pub(super) mod tests {
 
     fn append(format: &mut Format, told: &Told, at: Moment, out: &mut Vec<u8>) {
         let record = told.record();
-        format.line(&Ended { facts: record.facts, at, lengths: record.lengths }, &record.text, out);
+        format.line(at, &Ended { facts: record.facts, lengths: record.lengths }, &record.text, out);
     }
 
     #[test]
