@@ -35,10 +35,9 @@ class Calm:
     def during(self, measure):
         """What `measure` returns, which must not mind being called more than once."""
         while True:
-            began = time.monotonic()
-            while self.waited + time.monotonic() - began < self.patience and self.is_disturbed():
+            while self.waited < self.patience and self.is_disturbed():
                 time.sleep(PAUSE)
-            self.waited += time.monotonic() - began
+                self.waited += PAUSE
             began = time.monotonic()
             measured = measure()
             if not self.is_disturbed():
