@@ -102,7 +102,8 @@ def text(figures):
 def markdown(figures, chosen):
     """The same for the docs."""
     machine = figures["machine"]
-    lines = [f"Measured with `scripts/bench --rounds {chosen.rounds} --seconds {chosen.seconds} --write` on {machine['cores']}"]
+    command = f"scripts/bench --rounds {chosen.rounds} --seconds {chosen.seconds} --patience {chosen.patience} --write"
+    lines = [f"Measured with `{command}` on {machine['cores']}"]
     lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']}, with"]
     lines += [", ".join(f"{name} {number}" for name, number in machine["versions"].items()) + ".", ""]
     lines += [f"Of the machine: {figures['calm']}.", ""]

@@ -162,8 +162,8 @@ pub fn stdout() -> io::Result<File> {
 mod tests {
     use super::*;
     use crate::config::LogFormat;
-    use crate::telemetry::lines::QUEUE_LINES;
     use crate::telemetry::lines::tests::{PATIENCE, TestSink};
+    use crate::telemetry::lines::waiting::QUEUE_LINES;
 
     fn config(access: Option<LogFormat>, access_sample: f64) -> LogConfig {
         LogConfig { level: "info".into(), format: LogFormat::Text, access, access_sample }

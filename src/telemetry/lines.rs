@@ -3,8 +3,10 @@
 //! Whoever has a line to log adds it to those that wait and pays for nothing else. The writer takes all that wait at
 //! once; formatting and writing happen on its thread, which alone may block on a full disk or a stalled reader.
 
-use std::io::{self, ErrorKind, Write};
-use std::mem;
+pub(super) mod waiting;
+mod writer;
+
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
@@ -15,22 +17,10 @@ use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
+use self::waiting::{Line, Waiting};
+use self::writer::Writer;
 use super::place::{self, PLACES};
 use crate::clock::{Clock, Moment};
-
-/// Lines that may wait on a shelf. Bounds memory, like the next.
-pub(super) const QUEUE_LINES: usize = 4096;
-/// Bytes of their text; the last line may go beyond.
-const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Lines, and bytes of text, that an empty shelf keeps memory for.
-const USUAL: (usize, usize) = (1024, 128 * 1024);
-
-/// Bytes gathered before they are written even though more lines wait.
-const BATCH_BYTES: usize = 64 * 1024;
-
-/// Pause after each batch. While the thread sleeps it is not parked, so under load
-/// the senders never pay for waking it, and lines leave in batches.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// The sending side. A line is an `L` and a text that belongs to it.
 pub(super) struct LineQueue<L> {
@@ -49,56 +39,6 @@ struct Shared<L> {
     closed: AtomicBool,
 }
 
-/// Lines that nobody has written yet, in the order in which they were logged.
-struct Waiting<L> {
-    lines: Vec<Line<L>>,
-    /// The text of all of them.
-    text: Vec<u8>,
-}
-
-struct Line<L> {
-    at: Moment,
-    about: L,
-    /// Bytes of its text.
-    length: usize,
-}
-
-impl<L> Waiting<L> {
-    const fn new() -> Self {
-        Self { lines: Vec::new(), text: Vec::new() }
-    }
-
-    fn is_full(&self) -> bool {
-        self.lines.len() >= QUEUE_LINES || self.text.len() >= QUEUE_BYTES
-    }
-
-    /// Takes all that waits on a shelf.
-    fn take(&mut self, waiting: &mut Self) {
-        if self.lines.is_empty() {
-            mem::swap(self, waiting);
-        } else {
-            self.lines.append(&mut waiting.lines);
-            self.text.append(&mut waiting.text);
-        }
-    }
-
-    /// Removes the first lines and their text; of the memory it keeps what is usual.
-    fn remove(&mut self, Written { lines, bytes }: Written) {
-        self.lines.drain(..lines);
-        self.text.drain(..bytes);
-        // After a stall there may be far more.
-        self.lines.shrink_to(USUAL.0);
-        self.text.shrink_to(USUAL.1);
-    }
-}
-
-/// How much of what waits has been made lines of.
-#[derive(Clone, Copy, Default)]
-struct Written {
-    lines: usize,
-    bytes: usize,
-}
-
 impl<L: Send + 'static> LineQueue<L> {
     /// Starts the thread. `render` appends one line with its end, given when it was logged, and its text; `lost` counts
     /// lines that found no room or could not be written.
@@ -111,7 +51,7 @@ impl<L: Send + 'static> LineQueue<L> {
     ) -> io::Result<Self> {
         let shelves = (0..=PLACES).map(|_| CachePadded::new(Mutex::new(Waiting::new()))).collect();
         let shared = Arc::new(Shared { shelves, flushes: Mutex::default(), closed: AtomicBool::new(false) });
-        let mut writer = Writer { render, out, lost: lost.clone(), batch: Vec::new(), ends: Vec::new(), torn: false };
+        let mut writer = Writer::new(render, out, lost.clone());
         let (theirs, time) = (Arc::clone(&shared), clock.clone());
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || writer.run(&theirs, &time))?;
         Ok(Self { clock, shared, writer: thread.thread().clone(), lost })
@@ -158,118 +98,12 @@ impl<L> Drop for LineQueue<L> {
     }
 }
 
-/// The thread's side.
-struct Writer<R, W> {
-    render: R,
-    out: W,
-    lost: IntCounter,
-    batch: Vec<u8>,
-    /// Where each line of the batch ends.
-    ends: Vec<usize>,
-    /// Whether the last write broke off inside a line. The next batch then begins with a line
-    /// end, so that the fragment cannot swallow the line after it.
-    torn: bool,
-}
-
-impl<R, W: Write> Writer<R, W> {
-    /// Ends when nobody will log any more and nothing waits.
-    fn run<L>(&mut self, shared: &Shared<L>, clock: &Clock)
-    where
-        R: FnMut(Moment, &L, &[u8], &mut Vec<u8>),
-    {
-        let mut taken: Vec<Waiting<L>> = shared.shelves.iter().map(|_| Waiting::new()).collect();
-        loop {
-            // All three before the lines: what was logged before is among them.
-            let closed = shared.closed.load(Ordering::Acquire);
-            let flushes = mem::take(&mut *shared.flushes.lock());
-            let until = clock.now();
-            for (shelf, taken) in shared.shelves.iter().zip(&mut taken) {
-                let mut waiting = shelf.lock();
-                if !waiting.lines.is_empty() {
-                    taken.take(&mut waiting);
-                }
-            }
-            let idle = taken.iter().all(|taken| taken.lines.is_empty());
-            self.make_lines(&mut taken, until);
-            self.write_batch();
-            for done in flushes {
-                // Whoever asked may have stopped waiting.
-                let _ = done.send(());
-            }
-            match (idle, closed) {
-                (false, _) => thread::sleep(PAUSE),
-                (true, true) => return,
-                (true, false) => thread::park(),
-            }
-        }
-    }
-
-    /// Makes lines of what was logged until some moment, in the order of all threads. What was logged later stays: something
-    /// that came before it may not have been there yet.
-    fn make_lines<L>(&mut self, taken: &mut [Waiting<L>], until: Moment)
-    where
-        R: FnMut(Moment, &L, &[u8], &mut Vec<u8>),
-    {
-        let mut sources: Vec<_> =
-            taken.iter_mut().filter(|taken| !taken.lines.is_empty()).map(|taken| (taken, Written::default())).collect();
-        loop {
-            let next = |(taken, written): &(&mut Waiting<L>, Written)| Some(taken.lines.get(written.lines)?.at);
-            let heads = sources.iter_mut().filter_map(|source| Some((next(source)?, source)));
-            let Some((_, (taken, written))) = heads.filter(|(at, _)| *at <= until).min_by_key(|(at, _)| *at) else {
-                break;
-            };
-            let Line { at, about, length } = &taken.lines[written.lines];
-            (self.render)(*at, about, &taken.text[written.bytes..][..*length], &mut self.batch);
-            *written = Written { lines: written.lines + 1, bytes: written.bytes + length };
-            self.ends.push(self.batch.len());
-            if self.batch.len() >= BATCH_BYTES {
-                self.write_batch();
-            }
-        }
-        for (taken, written) in sources {
-            taken.remove(written);
-        }
-    }
-
-    fn write_batch(&mut self) {
-        if self.ends.is_empty() {
-            return;
-        }
-        let written = write_what_fits(&mut self.out, &self.batch);
-        let whole = self.ends.partition_point(|end| *end <= written);
-        self.lost.inc_by((self.ends.len() - whole) as u64);
-        if written > 0 {
-            let lead = usize::from(self.torn);
-            let last_end = whole.checked_sub(1).map_or(lead, |last| self.ends[last]);
-            self.torn = written > last_end;
-        }
-        self.ends.clear();
-        self.batch.clear();
-        if self.torn {
-            self.batch.push(b'\n');
-        }
-    }
-}
-
-/// Writes until done or refused (ENOSPC, EPIPE and the like), and tells how many bytes went out.
-fn write_what_fits(out: &mut impl Write, bytes: &[u8]) -> usize {
-    let mut written = 0;
-    while written < bytes.len() {
-        match out.write(&bytes[written..]) {
-            Ok(0) => break,
-            Ok(count) => written += count,
-            Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    let _ = out.flush();
-    written
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::ErrorKind;
+
+    use super::waiting::{QUEUE_BYTES, QUEUE_LINES};
     use super::*;
-    use std::slice;
     use std::sync::{Condvar, Mutex, MutexGuard};
 
     use crate::telemetry::place::tests::share;
@@ -430,31 +264,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_was_logged_later_waits_for_what_may_come_before_it() {
-        let lost = IntCounter::new("lost", "lost").unwrap();
-        let render = |at: Moment, (): &(), text: &[u8], out: &mut Vec<u8>| {
-            out.extend_from_slice(text);
-            out.extend_from_slice(at.as_micros().to_string().as_bytes());
-        };
-        let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
-        let waiting = |name: &str, times: &[u64]| Waiting {
-            lines: times
-                .iter()
-                .map(|at| Line { at: Moment::from_micros(*at), about: (), length: name.len() })
-                .collect(),
-            text: name.repeat(times.len()).into_bytes(),
-        };
-        let mut taken = [waiting("a", &[1, 4, 9]), waiting("b", &[]), waiting("cc", &[2, 3, 8])];
-        writer.make_lines(&mut taken, Moment::from_micros(7));
-        assert_eq!(str::from_utf8(&writer.batch).unwrap(), "a1cc2cc3a4");
-        taken[0].take(&mut waiting("a", &[11]));
-        taken[1].take(&mut waiting("b", &[7, 10]));
-        writer.make_lines(&mut taken, Moment::from_micros(20));
-        assert_eq!(str::from_utf8(&writer.batch).unwrap(), "a1cc2cc3a4b7cc8a9b10a11");
-        assert!(taken.iter().all(|taken| taken.lines.is_empty() && taken.text.is_empty()));
-    }
-
-    #[test]
     fn what_was_logged_last_is_written_though_nobody_logs_any_more() {
         let sink = TestSink::default();
         let (queue, lost) = queue(&sink);
@@ -509,19 +318,6 @@ pub(super) mod tests {
         push(&queue, 0, &long);
         assert!(queue.flush(PATIENCE).await);
         assert_eq!((sink.text().lines().count(), lost.get()), (1 + 4 + 1, 5));
-    }
-
-    #[test]
-    fn memory_that_a_stall_has_taken_is_given_back() {
-        let lost = IntCounter::new("lost", "lost").unwrap();
-        let render = |_, (): &(), text: &[u8], out: &mut Vec<u8>| out.extend_from_slice(text);
-        let mut writer = Writer { render, out: io::sink(), lost, batch: Vec::new(), ends: Vec::new(), torn: false };
-        let length = 1_000;
-        let lines = (0..QUEUE_LINES).map(|_| Line { at: Moment::default(), about: (), length }).collect();
-        let mut taken = Waiting { lines, text: vec![b'x'; length * QUEUE_LINES] };
-        writer.make_lines(slice::from_mut(&mut taken), Moment::default());
-        assert!(taken.lines.capacity() <= USUAL.0 && taken.text.capacity() <= USUAL.1 && taken.text.is_empty());
-        assert!(writer.batch.capacity() <= 4 * BATCH_BYTES, "nor is more gathered before it is written");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is counted for every request, by each listener's thread for itself: an addition that is not atomic, in memory that no
+//! What is counted for every request, by each thread for itself: an addition that is not atomic, in memory that no
 //! other core writes to.
 
 use std::sync::Arc;
