@@ -1,7 +1,9 @@
 //! What `scripts/bench` needs besides the servers it compares: an origin and loads.
 
+mod beside;
 mod client;
 mod closed;
+mod connection;
 mod floor;
 mod origin;
 mod paced;

@@ -4,15 +4,14 @@
 //! would be about the load: one call to write and one to read for each request, one buffer for all connections, and of a
 //! response no more is looked at than its status, its length and whether the connection goes on.
 
-use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use memchr::{memchr_iter, memmem};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 
+use crate::beside::{self, Beside};
+use crate::connection::{Connection, Received};
 use crate::paced::micros;
 use crate::{Failure, now};
 
@@ -50,6 +49,8 @@ pub(crate) struct Args {
     /// A further field of each request, as "Name: value".
     #[arg(long)]
     field: Vec<String>,
+    #[command(flatten)]
+    beside: beside::Args,
 }
 
 /// Runs a closed load, and prints in one line requests, microseconds, three quantiles in microseconds, requests that broke
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut buffer = vec![0; BUFFER];
     let mut events = Events::with_capacity(1024);
     let began = now();
+    let mut beside = Beside::new(&args.beside, &load.poll, args.connections, began)?;
     let end = began + Duration::from_secs(args.seconds);
     for number in 0..load.connections.len() {
         load.send(number, now())?;
@@ -70,9 +72,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             return Err("the server has answered nobody for ten seconds".into());
         }
         for event in &events {
-            load.receive(event.token().0, &mut buffer, event.is_read_closed())?;
+            let (token, closed) = (event.token().0, event.is_read_closed());
+            match &mut beside {
+                Some(beside) if token >= args.connections => beside.receive(token, &mut buffer, closed, &load.poll)?,
+                _ => load.receive(token, &mut buffer, closed)?,
+            }
         }
         time = now();
+        if let Some(beside) = &mut beside {
+            beside.send(time, &load.poll)?;
+        }
     }
     // Nobody waits for half of a run, unless the server has forgotten him.
     let forgotten = |connection: &&Connection| time - connection.sent > (time - began) / 2;
@@ -80,6 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let [p50, p99, p999] = [500, 990, 999].map(|thousandths| load.times.quantile(thousandths));
     let count = load.times.count;
     println!("RESULT {count} {} {p50} {p99} {p999} {} {}", micros(time - began), load.broken, load.refused);
+    if let Some(mut beside) = beside {
+        beside.print();
+    }
     Ok(())
 }
 
@@ -95,18 +107,6 @@ struct Load {
     times: Times,
     broken: u64,
     refused: u64,
-}
-
-struct Connection {
-    stream: TcpStream,
-    /// When its request was sent.
-    sent: Instant,
-    /// Bytes of a head of which the end is not there yet.
-    partial: Vec<u8>,
-    /// What is left of the response, once its head is there.
-    left: Option<u64>,
-    /// Whether it ends with the response.
-    closes: bool,
 }
 
 impl Load {
@@ -137,20 +137,13 @@ impl Load {
     }
 
     fn send(&mut self, number: usize, now: Instant) -> Result<(), Failure> {
-        let connection = &mut self.connections[number];
         let request = &self.requests[self.next];
         self.next = (self.next + 1) % self.requests.len();
-        connection.sent = now;
-        // A request is far shorter than what a socket takes at once.
-        match connection.stream.write(request) {
-            Ok(written) if written == request.len() => Ok(()),
-            Ok(_) => Err("a socket took a part of a request".into()),
-            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                self.broken += 1;
-                self.reopen(number)
-            }
-            Err(error) => Err(error.into()),
+        if self.connections[number].send(request, now)? {
+            return Ok(());
         }
+        self.broken += 1;
+        self.reopen(number)
     }
 
     /// Begins again on a new connection.
@@ -162,108 +155,30 @@ impl Load {
     /// Reads what is there for a connection, and sends its next request if that was all of the response. `closed` if the
     /// server has closed its side.
     fn receive(&mut self, number: usize, buffer: &mut [u8], closed: bool) -> Result<(), Failure> {
-        loop {
-            let connection = &mut self.connections[number];
-            let read = match connection.stream.read(buffer) {
-                Ok(0) => None,
-                Ok(read) => Some(read),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
-                Err(error) => return Err(error.into()),
-            };
-            let Some(read) = read else {
+        let connection = &mut self.connections[number];
+        match connection.receive(buffer, closed, self.head_only)? {
+            Received::Part => Ok(()),
+            Received::End => {
                 self.broken += 1;
-                return self.reopen(number);
-            };
-            let status = connection.take(&buffer[..read], self.head_only)?;
-            self.refused += u64::from(status.is_some_and(|status| status != self.status));
-            if connection.left == Some(0) {
+                self.reopen(number)
+            }
+            Received::Whole(status) => {
                 let time = now();
+                self.refused += u64::from(status != self.status);
                 self.times.note(time - connection.sent);
-                connection.left = None;
-                return if connection.closes { self.reopen(number) } else { self.send(number, time) };
-            }
-            if read < buffer.len() && !closed {
-                // What comes later is a further event.
-                return Ok(());
+                if connection.closes { self.reopen(number) } else { self.send(number, time) }
             }
         }
     }
-}
-
-impl Connection {
-    fn open(server: SocketAddr, poll: &Poll, number: usize) -> Result<Self, Failure> {
-        let stream = std::net::TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
-        Ok(Self { stream, sent: now(), partial: Vec::new(), left: None, closes: false })
-    }
-
-    /// Takes bytes of the response. Its status, if they complete its head.
-    fn take(&mut self, bytes: &[u8], head_only: bool) -> Result<Option<u16>, Failure> {
-        if let Some(left) = &mut self.left {
-            *left = left.checked_sub(bytes.len() as u64).ok_or("a response is longer than it says")?;
-            return Ok(None);
-        }
-        if !self.partial.is_empty() {
-            self.partial.extend_from_slice(bytes);
-            let whole = std::mem::take(&mut self.partial);
-            return self.take(&whole, head_only);
-        }
-        let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
-            self.partial.extend_from_slice(bytes);
-            return Ok(None);
-        };
-        let head = head(&bytes[..end + 2])?;
-        let body = if head_only || head.status == 304 { 0 } else { head.length };
-        self.closes = head.closes;
-        let here = (bytes.len() - end - 4) as u64;
-        self.left = Some(body.checked_sub(here).ok_or("a response is longer than it says")?);
-        Ok(Some(head.status))
-    }
-}
-
-/// What the head of a response says.
-struct Head {
-    status: u16,
-    length: u64,
-    closes: bool,
-}
-
-/// Reads a head, up to the end of its last line. Bodies have a `Content-Length` here.
-fn head(text: &[u8]) -> Result<Head, Failure> {
-    let status = text.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    let mut head = Head { status: status.ok_or("no response of HTTP/1.1")?, length: 0, closes: false };
-    let mut start = 0;
-    for end in memchr_iter(b'\n', text) {
-        let line = text[start..end].trim_ascii_end();
-        start = end + 1;
-        if let Some(value) = field(line, b"content-length:") {
-            head.length = std::str::from_utf8(value)?.parse()?;
-        } else if let Some(value) = field(line, b"connection:") {
-            head.closes = value.eq_ignore_ascii_case(b"close");
-        } else if field(line, b"transfer-encoding:").is_some() {
-            return Err("a response without a length".into());
-        }
-    }
-    Ok(head)
-}
-
-/// The value of a line, if it is a field of this name.
-fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (own, value) = line.split_at_checked(name.len())?;
-    own.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
 }
 
 /// How long responses took.
-struct Times {
+pub(crate) struct Times {
     /// How many took so many microseconds.
     usual: Vec<u32>,
     /// Those that took longer than any of these.
     long: Vec<u64>,
-    count: usize,
+    pub(crate) count: usize,
 }
 
 impl Default for Times {
@@ -273,7 +188,7 @@ impl Default for Times {
 }
 
 impl Times {
-    fn note(&mut self, time: Duration) {
+    pub(crate) fn note(&mut self, time: Duration) {
         let micros = micros(time);
         self.count += 1;
         match usize::try_from(micros).ok().and_then(|micros| self.usual.get_mut(micros)) {
@@ -282,7 +197,7 @@ impl Times {
         }
     }
 
-    fn quantile(&mut self, thousandths: usize) -> u64 {
+    pub(crate) fn quantile(&mut self, thousandths: usize) -> u64 {
         let mut before = self.count * thousandths / 1000;
         for (micros, count) in self.usual.iter().enumerate() {
             let count = *count as usize;

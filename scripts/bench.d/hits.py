@@ -2,10 +2,9 @@
 
 import json
 import subprocess
-import time
 
 import servers
-from measure import Work, against, alternate, check_stored, load, median, paced, paced_result, replay, write_list
+from measure import Work, against, alternate, check_stored, load, median, replay, write_list
 from servers import SERVER_CORE, Failure
 
 
@@ -127,19 +126,17 @@ def purges(run):
     server = servers.millpond(run.bench)
     check_stored(run, server, "/1024/hot")
     body = json.dumps({"url": f"http://127.0.0.1:{server.port}/1024/purged-NUMBER"}).replace("NUMBER", "{}")
-    more = ["--method", "POST", "--connections", 8, "--body", body]
+    purge = {"beside": f"127.0.0.1:{server.admin_port}", "beside-path": "/purge", "beside-body": body, "beside-rate": 1000}
+    beside = [word for name, value in purge.items() for word in (f"--{name}", value)]
 
     def quiet():
         return load(server, "/1024/hot", run.seconds)
 
     def stormy():
-        storm = paced(server, run.seconds + 1, 1000, "/purge", *more, port=server.admin_port)
-        time.sleep(0.5)
-        figures = load(server, "/1024/hot", run.seconds)
-        done = paced_result(storm)
-        if done["failed"][0]:
-            raise Failure(f"purges failed: {done}")
-        return {**figures, "purge_p99_ms": done["main"][2] / 1000}
+        figures = load(server, "/1024/hot", run.seconds, beside=beside)
+        if figures["posted_per_second"] < 950:
+            raise Failure(f"fewer purges than there should be: {figures}")
+        return figures
 
     kinds = {"quiet": quiet, "with purges": stormy}
     for number in range(2 * run.rounds):

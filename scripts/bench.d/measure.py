@@ -43,12 +43,12 @@ def median(values):
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
-def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), status=200):
+def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), status=200, beside=()):
     """A closed load on a server: rate, CPU time per request, and quantiles of latency. Fields are pairs of a name and a
-    value."""
-    with_wrk = load.with_wrk and method != "HEAD"
+    value; beside are further words of the command line, of what our own load posts beside its requests."""
+    with_wrk = load.with_wrk and method != "HEAD" and not beside
     make = wrk_command if with_wrk else closed_command
-    command = make(server, path, seconds, connections, method, paths, fields, status)
+    command = [*make(server, path, seconds, connections, method, paths, fields, status), *beside]
     try:
         return once(server, command)
     except Broken as failure:
@@ -79,13 +79,21 @@ def once(server, command):
     requests, micros, p50, p99, p999, broken, bad = map(float, result)
     if broken or bad or not requests:
         raise Broken(f"{server.name} failed under load ({broken:.0f} broken, {bad:.0f} bad): {output}")
-    return {
+    figures = {
         "per_second": requests / micros * 1e6,
         "cpu_us": used / requests * 1e6,
         "p50_ms": p50 / 1000,
         "p99_ms": p99 / 1000,
         "p999_ms": p999 / 1000,
     }
+    posted = next((line.split()[1:] for line in output.splitlines() if line.startswith("BESIDE ")), None)
+    if posted:
+        sent, answered, failed, _, posted_p99 = map(int, posted)
+        if failed or answered < 0.99 * sent:
+            raise Broken(f"{server.name} failed beside the load: {output}")
+        figures["posted_per_second"] = answered / micros * 1e6
+        figures["posted_p99_ms"] = posted_p99 / 1000
+    return figures
 
 
 def closed_command(server, path, seconds, connections, method, paths, fields, status):

@@ -1,0 +1,117 @@
+//! What a closed load sends beside its own requests, at a steady rate and to another listener. One process for both, so
+//! that waking a second one on the core of the load is no part of what is measured.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::Poll;
+
+use crate::closed::Times;
+use crate::connection::{Connection, Received};
+use crate::{Failure, now};
+
+/// So many of them are under way at most; those that are due meanwhile wait, and the wait counts.
+const CONNECTIONS: usize = 8;
+
+/// The command line of what is sent beside a load.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where something is posted beside the load.
+    #[arg(long = "beside", value_name = "SERVER")]
+    pub(crate) server: Option<SocketAddr>,
+    /// To which path.
+    #[arg(long = "beside-path", value_name = "PATH", default_value = "/")]
+    path: String,
+    /// What is posted, as JSON; `{}` in it stands for the number of the request.
+    #[arg(long = "beside-body", value_name = "BODY", default_value = "{}")]
+    body: String,
+    /// How often a second.
+    #[arg(long = "beside-rate", value_name = "RATE", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+}
+
+pub(crate) struct Beside<'a> {
+    args: &'a Args,
+    server: SocketAddr,
+    connections: Vec<Connection>,
+    /// Those that wait for a request.
+    idle: Vec<usize>,
+    /// By which number the list of events knows the first of them.
+    first: usize,
+    /// When the next request is due.
+    due: Instant,
+    sent: u64,
+    times: Times,
+    failed: u64,
+}
+
+impl<'a> Beside<'a> {
+    /// Connections to the server that the command line names, if it names one.
+    pub(crate) fn new(args: &'a Args, poll: &Poll, first: usize, now: Instant) -> Result<Option<Self>, Failure> {
+        let Some(server) = args.server else { return Ok(None) };
+        let connections = (0..CONNECTIONS).map(|number| Connection::open(server, poll, first + number));
+        Ok(Some(Self {
+            args,
+            server,
+            connections: connections.collect::<Result<_, _>>()?,
+            idle: (0..CONNECTIONS).collect(),
+            first,
+            due: now,
+            sent: 0,
+            times: Times::default(),
+            failed: 0,
+        }))
+    }
+
+    /// Sends what is due.
+    pub(crate) fn send(&mut self, now: Instant, poll: &Poll) -> Result<(), Failure> {
+        while self.due <= now {
+            let Some(number) = self.idle.pop() else { break };
+            let request = self.request();
+            if self.connections[number].send(request.as_bytes(), self.due)? {
+                self.due += Duration::from_secs(1) / self.args.rate;
+                self.sent += 1;
+            } else {
+                self.reopen(number, poll)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there for a connection. `closed` if the server has closed its side.
+    pub(crate) fn receive(
+        &mut self,
+        token: usize,
+        buffer: &mut [u8],
+        closed: bool,
+        poll: &Poll,
+    ) -> Result<(), Failure> {
+        let number = token - self.first;
+        let connection = &mut self.connections[number];
+        match connection.receive(buffer, closed, false)? {
+            Received::Part => return Ok(()),
+            Received::Whole(200..=299) => self.times.note(now() - connection.sent),
+            Received::Whole(_) | Received::End => self.failed += 1,
+        }
+        self.idle.push(number);
+        if connection.closes { self.reopen(number, poll) } else { Ok(()) }
+    }
+
+    fn reopen(&mut self, number: usize, poll: &Poll) -> Result<(), Failure> {
+        self.connections[number] = Connection::open(self.server, poll, self.first + number)?;
+        Ok(())
+    }
+
+    fn request(&self) -> String {
+        let (path, server) = (&self.args.path, self.server);
+        let body = self.args.body.replace("{}", &self.sent.to_string());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n");
+        format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// Prints in one line how many were sent, how many answered well, how many failed, and two quantiles in microseconds.
+    pub(crate) fn print(&mut self) {
+        let [p50, p99] = [500, 990].map(|thousandths| self.times.quantile(thousandths));
+        println!("BESIDE {} {} {} {p50} {p99}", self.sent, self.times.count, self.failed);
+    }
+}
