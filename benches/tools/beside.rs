@@ -17,16 +17,17 @@ const CONNECTIONS: usize = 8;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where something is posted beside the load.
-    #[arg(long = "beside", value_name = "SERVER")]
+    #[arg(id = "beside", long, value_name = "SERVER")]
     pub(crate) server: Option<SocketAddr>,
     /// To which path.
-    #[arg(long = "beside-path", value_name = "PATH", default_value = "/")]
+    #[arg(id = "beside-path", long, value_name = "PATH", default_value = "/")]
     path: String,
     /// What is posted, as JSON; `{}` in it stands for the number of the request.
-    #[arg(long = "beside-body", value_name = "BODY", default_value = "{}")]
+    #[arg(id = "beside-body", long, value_name = "BODY", default_value = "{}")]
     body: String,
     /// How often a second.
-    #[arg(long = "beside-rate", value_name = "RATE", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(id = "beside-rate", long, value_name = "RATE", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
 }
 

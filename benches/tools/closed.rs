@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// A further field of each request, as "Name: value".
     #[arg(long)]
     field: Vec<String>,
+    /// Never sleeps, so that no server has to wake it: what that costs, two cores of one machine pay, and nobody to whom a
+    /// network brings the requests.
+    #[arg(long)]
+    awake: bool,
     #[command(flatten)]
     beside: beside::Args,
 }
@@ -65,10 +69,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for number in 0..load.connections.len() {
         load.send(number, now())?;
     }
-    let mut time = began;
+    let sleep = if args.awake { Duration::ZERO } else { PATIENCE };
+    let (mut time, mut answered) = (began, began);
     while time < end {
-        load.poll.poll(&mut events, Some(PATIENCE))?;
-        if events.is_empty() {
+        load.poll.poll(&mut events, Some(sleep))?;
+        if !events.is_empty() {
+            answered = time;
+        } else if now() - answered > PATIENCE {
             return Err("the server has answered nobody for ten seconds".into());
         }
         for event in &events {

@@ -43,18 +43,21 @@ def options():
     parser.add_argument("--only", action="append", choices=list(works.WORKS))
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--wrk", action="store_true")
+    parser.add_argument("--awake", action="store_true")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     if chosen.write and chosen.only:
         parser.error("--write needs all works: the page holds the figures of one run")
-    if chosen.write and chosen.wrk:
-        parser.error("--write needs our own load: the page says how that works")
+    if chosen.write and (chosen.wrk or chosen.awake):
+        parser.error("--write needs our own load, as it is by default: the page says how that works")
+    if chosen.awake and chosen.wrk:
+        parser.error("wrk sleeps until it is woken: --awake is for our own load")
     return chosen
 
 
 def main():
     chosen = options()
-    measure.load.with_wrk = chosen.wrk
+    measure.load.with_wrk, measure.load.awake = chosen.wrk, chosen.awake
     done = []
     with tempfile.TemporaryDirectory(prefix="millpond-bench-") as scratch:
         pathlib.Path(scratch).chmod(0o777)

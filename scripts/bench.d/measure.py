@@ -61,6 +61,8 @@ def load(server, path, seconds, connections=64, method="GET", paths=None, fields
 
 # Whether wrk makes the load in place of our own.
 load.with_wrk = False
+# Whether our own load never sleeps.
+load.awake = False
 
 
 class Broken(Failure):
@@ -100,6 +102,7 @@ def closed_command(server, path, seconds, connections, method, paths, fields, st
     command = [server.bench.build / "examples/bench_tools", "closed", "--server", f"127.0.0.1:{server.port}"]
     command += ["--path", path, "--seconds", seconds, "--connections", connections, "--method", method, "--status", status]
     command += ["--list", paths] if paths else []
+    command += ["--awake"] if load.awake else []
     return command + [f"--field={name}: {value}" for name, value in fields]
 
 

@@ -25,8 +25,8 @@ COLUMNS = {
     "hit_ratio": ("hit ratio", "{:.3f}"),
     "grown_mib": ("MiB grown by", "{:.1f}"),
     "miss_p50_ms": ("p50 of misses, ms", "{:.1f}"),
-    "posted_per_second": ("purges per second", "{:,.0f}"),
-    "posted_p99_ms": ("p99 of a purge, ms", "{:.1f}"),
+    "posted_per_second": ("purges a second", "{:,.0f}"),
+    "posted_p99_ms": ("p99 of purge, ms", "{:.1f}"),
     "late_p99_ms": ("load late, p99 ms", "{:.2f}"),
     "load_core": ("load core busy", "{:.0%}"),
     "failed": ("failed", "{:.0f}"),
@@ -65,7 +65,8 @@ def machine():
         "memcached": version(["memcached", "-V"]),
     }
     kernel = platform.release().split("-")[0]
-    return {"cpu": cpu, "cores": os.cpu_count(), "kernel": kernel, "versions": versions}
+    congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    return {"cpu": cpu, "cores": os.cpu_count(), "kernel": kernel, "congestion": congestion, "versions": versions}
 
 
 def version(command):
@@ -105,7 +106,7 @@ def markdown(figures, chosen):
     machine = figures["machine"]
     command = f"scripts/bench --rounds {chosen.rounds} --seconds {chosen.seconds} --patience {chosen.patience} --write"
     lines = [f"Measured with `{command}` on {machine['cores']}"]
-    lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']}, with"]
+    lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']} with {machine['congestion']}, and"]
     lines += [", ".join(f"{name} {number}" for name, number in machine["versions"].items()) + ".", ""]
     lines += [f"Of the machine: {figures['calm']}.", ""]
     lines += ["Requests per second, each work to its own scale; the small figure is the ratio to the first of its group:", ""]

@@ -202,5 +202,44 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    #[cfg(target_os = "linux")]
+    if address.ip().is_loopback() {
+        send_at_once(&socket);
+    }
     Ok(socket)
+}
+
+/// Where the system's congestion control is BBR, timers spread a body over time, to spare the buffers of a network. On
+/// loopback there is none: each of them would interrupt this thread and wake the client once more. Connections inherit this;
+/// choosing for each of them would not stop timers that have begun. Every Linux has Reno, and whoever may not choose it
+/// keeps what there is.
+#[cfg(target_os = "linux")]
+fn send_at_once(socket: &Socket) {
+    let _ = rustix::net::sockopt::set_tcp_congestion(socket, "reno");
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::net::TcpStream;
+
+    use rustix::net::sockopt::tcp_congestion;
+
+    use super::*;
+
+    /// The congestion control of a connection from this host to a listener on this address.
+    fn of_a_connection_to(address: &str) -> String {
+        let listener = socket(address.parse().unwrap(), false).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        tcp_congestion(listener.accept().unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn a_listener_on_loopback_sends_without_pauses_and_any_other_as_the_system_says() {
+        assert_eq!(of_a_connection_to("127.0.0.1:0"), "reno");
+        let system = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        assert_eq!(of_a_connection_to("0.0.0.0:0"), tcp_congestion(&system).unwrap());
+    }
 }
