@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use moka::sync::Cache;
+use rustix::net::sockopt::set_tcp_congestion;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 
@@ -167,5 +168,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;
+    // As Millpond where it listens on a loopback address.
+    if address.ip().is_loopback() {
+        set_tcp_congestion(&socket, "reno")?;
+    }
     Ok(socket.listen(BACKLOG)?)
 }

@@ -1,6 +1,7 @@
 //! What a closed load sends beside its own requests, at a steady rate and to another listener. One process for both, so
 //! that waking a second one on the core of the load is no part of what is measured.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ const CONNECTIONS: usize = 8;
 
 /// The command line of what is sent beside a load.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Where something is posted beside the load.
     #[arg(id = "beside", long, value_name = "SERVER")]
@@ -23,7 +25,7 @@ pub(crate) struct Args {
     #[arg(id = "beside-path", long, value_name = "PATH", default_value = "/")]
     path: String,
     /// What is posted, as JSON; `{}` in it stands for the number of the request.
-    #[arg(id = "beside-body", long, value_name = "BODY", default_value = "{}")]
+    #[arg(id = "beside-body", long, value_name = "BODY", default_value = "")]
     body: String,
     /// How often a second.
     #[arg(id = "beside-rate", long, value_name = "RATE", default_value_t = 1000)]
@@ -35,15 +37,17 @@ pub(crate) struct Beside<'a> {
     args: &'a Args,
     server: SocketAddr,
     connections: Vec<Connection>,
-    /// Those that wait for a request.
-    idle: Vec<usize>,
+    /// Those that wait for a request, the one that has waited longest first: all of them are used in turn.
+    idle: VecDeque<usize>,
     /// By which number the list of events knows the first of them.
     first: usize,
+    began: Instant,
     /// When the next request is due.
     due: Instant,
     sent: u64,
-    times: Times,
+    answered: u64,
     failed: u64,
+    times: Times,
 }
 
 impl<'a> Beside<'a> {
@@ -57,24 +61,28 @@ impl<'a> Beside<'a> {
             connections: connections.collect::<Result<_, _>>()?,
             idle: (0..CONNECTIONS).collect(),
             first,
+            began: now,
             due: now,
             sent: 0,
-            times: Times::default(),
+            answered: 0,
             failed: 0,
+            times: Times::default(),
         }))
     }
 
     /// Sends what is due.
     pub(crate) fn send(&mut self, now: Instant, poll: &Poll) -> Result<(), Failure> {
         while self.due <= now {
-            let Some(number) = self.idle.pop() else { break };
+            let Some(&number) = self.idle.front() else { break };
             let request = self.request();
-            if self.connections[number].send(request.as_bytes(), self.due)? {
-                self.due += Duration::from_secs(1) / self.args.rate;
-                self.sent += 1;
-            } else {
+            // A server may end a connection that has nothing to do, whether or not that is known here yet.
+            if !self.connections[number].send(request.as_bytes(), self.due)? {
                 self.reopen(number, poll)?;
+                continue;
             }
+            self.idle.pop_front();
+            self.sent += 1;
+            self.due += self.interval();
         }
         Ok(())
     }
@@ -88,19 +96,29 @@ impl<'a> Beside<'a> {
         poll: &Poll,
     ) -> Result<(), Failure> {
         let number = token - self.first;
+        let is_idle = self.idle.contains(&number);
         let connection = &mut self.connections[number];
         match connection.receive(buffer, closed, false)? {
             Received::Part => return Ok(()),
-            Received::Whole(200..=299) => self.times.note(now() - connection.sent),
+            Received::End if is_idle => return self.reopen(number, poll),
+            Received::Whole(_) if is_idle => return Err("an answer that nobody has asked for".into()),
+            Received::Whole(200..=299) => {
+                self.answered += 1;
+                self.times.note(now() - connection.sent);
+            }
             Received::Whole(_) | Received::End => self.failed += 1,
         }
-        self.idle.push(number);
+        self.idle.push_back(number);
         if connection.closes { self.reopen(number, poll) } else { Ok(()) }
     }
 
     fn reopen(&mut self, number: usize, poll: &Poll) -> Result<(), Failure> {
         self.connections[number] = Connection::open(self.server, poll, self.first + number)?;
         Ok(())
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.args.rate
     }
 
     fn request(&self) -> String {
@@ -110,9 +128,20 @@ impl<'a> Beside<'a> {
         format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
     }
 
-    /// Prints in one line how many were sent, how many answered well, how many failed, and two quantiles in microseconds.
-    pub(crate) fn print(&mut self) {
+    /// Prints in one line how many were answered well, how many failed or were forgotten, and two quantiles in microseconds,
+    /// in which those that wait at the end count for as long as they have waited.
+    pub(crate) fn finish(mut self, now: Instant) {
+        let open = (0..CONNECTIONS).filter(|number| !self.idle.contains(number));
+        let mut waits: Vec<_> = open.map(|number| now - self.connections[number].sent).collect();
+        while self.due <= now {
+            waits.push(now - self.due);
+            self.due += self.interval();
+        }
+        for wait in waits {
+            self.failed += u64::from(wait > (now - self.began) / 2);
+            self.times.note(wait);
+        }
         let [p50, p99] = [500, 990].map(|thousandths| self.times.quantile(thousandths));
-        println!("BESIDE {} {} {} {p50} {p99}", self.sent, self.times.count, self.failed);
+        println!("BESIDE {} {} {p50} {p99}", self.answered, self.failed);
     }
 }

@@ -49,8 +49,8 @@ pub(crate) struct Args {
     /// A further field of each request, as "Name: value".
     #[arg(long)]
     field: Vec<String>,
-    /// Never sleeps, so that no server has to wake it: what that costs, two cores of one machine pay, and nobody to whom a
-    /// network brings the requests.
+    /// Never sleeps. To wake it costs the server an interrupt of the other core, which it would not pay if requests came over
+    /// a network.
     #[arg(long)]
     awake: bool,
     #[command(flatten)]
@@ -96,8 +96,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let [p50, p99, p999] = [500, 990, 999].map(|thousandths| load.times.quantile(thousandths));
     let count = load.times.count;
     println!("RESULT {count} {} {p50} {p99} {p999} {} {}", micros(time - began), load.broken, load.refused);
-    if let Some(mut beside) = beside {
-        beside.print();
+    if let Some(beside) = beside {
+        beside.finish(time);
     }
     Ok(())
 }

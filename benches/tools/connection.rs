@@ -20,7 +20,7 @@ pub(crate) struct Connection {
     status: u16,
     /// What is left of the response, once its head is there.
     left: Option<u64>,
-    /// Whether it ends, or has ended, after this response.
+    /// Whether it ends after this response, or has ended.
     pub(crate) closes: bool,
 }
 
@@ -73,6 +73,8 @@ impl Connection {
             self.take(&buffer[..read], head_only)?;
             if self.left == Some(0) {
                 self.left = None;
+                // The end is no event of its own any more.
+                self.closes |= closed;
                 return Ok(Received::Whole(self.status));
             }
             if read < buffer.len() && !closed {

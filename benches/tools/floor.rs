@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::net::sockopt::set_tcp_congestion;
 use slab::Slab;
 
 use crate::{Failure, listener};
@@ -31,6 +32,8 @@ pub(crate) fn serve(args: &Args) -> Result<(), Failure> {
         format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", BODY.len());
     answer.extend(BODY.map(char::from));
     let mut listener = listener(args.listen)?;
+    // As Millpond where it listens on a loopback address.
+    set_tcp_congestion(&listener, "reno")?;
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let (mut connections, mut request) = (Slab::<TcpStream>::new(), [0; 4096]);

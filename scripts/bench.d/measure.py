@@ -43,12 +43,12 @@ def median(values):
     return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
-def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), status=200, beside=()):
+def load(server, path, seconds, connections=64, method="GET", paths=None, fields=(), status=200, own=None):
     """A closed load on a server: rate, CPU time per request, and quantiles of latency. Fields are pairs of a name and a
-    value; beside are further words of the command line, of what our own load posts beside its requests."""
-    with_wrk = load.with_wrk and method != "HEAD" and not beside
+    value; own are further words of the command line of our own load, which is then never wrk."""
+    with_wrk = load.with_wrk and method != "HEAD" and own is None
     make = wrk_command if with_wrk else closed_command
-    command = [*make(server, path, seconds, connections, method, paths, fields, status), *beside]
+    command = [*make(server, path, seconds, connections, method, paths, fields, status), *(own or [])]
     try:
         return once(server, command)
     except Broken as failure:
@@ -90,11 +90,11 @@ def once(server, command):
     }
     posted = next((line.split()[1:] for line in output.splitlines() if line.startswith("BESIDE ")), None)
     if posted:
-        sent, answered, failed, _, posted_p99 = map(int, posted)
-        if failed or answered < 0.99 * sent:
+        answered, failed, _, p99 = map(int, posted)
+        if failed:
             raise Broken(f"{server.name} failed beside the load: {output}")
         figures["posted_per_second"] = answered / micros * 1e6
-        figures["posted_p99_ms"] = posted_p99 / 1000
+        figures["posted_p99_ms"] = p99 / 1000
     return figures
 
 

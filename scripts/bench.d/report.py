@@ -65,7 +65,8 @@ def machine():
         "memcached": version(["memcached", "-V"]),
     }
     kernel = platform.release().split("-")[0]
-    congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    setting = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    congestion = setting.read_text().strip() if setting.exists() else "an unknown congestion control"
     return {"cpu": cpu, "cores": os.cpu_count(), "kernel": kernel, "congestion": congestion, "versions": versions}
 
 
@@ -93,10 +94,10 @@ def text(figures):
     for work in figures["works"]:
         names = columns(work)
         lines += ["", work["title"]]
-        lines.append("  " + f"{'':<28}" + "".join(f"{COLUMNS[name][0]:>16}" for name in names))
+        lines.append("  " + f"{'':<28}" + "".join(f"{COLUMNS[name][0]:>17}" for name in names))
         for server, row in work["rows"].items():
             cells = (COLUMNS[name][1].format(row[name]) if name in row else "" for name in names)
-            lines.append("  " + f"{server:<28}" + "".join(f"{cell:>16}" for cell in cells))
+            lines.append("  " + f"{server:<28}" + "".join(f"{cell:>17}" for cell in cells))
         lines += [f"  {verdict(bar)}" for bar in work["bars"]]
     return "\n".join(lines)
 

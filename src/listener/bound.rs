@@ -203,7 +203,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     #[cfg(target_os = "linux")]
-    if address.ip().is_loopback() {
+    if address.ip().to_canonical().is_loopback() {
         send_at_once(&socket);
     }
     Ok(socket)
