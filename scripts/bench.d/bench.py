@@ -39,7 +39,7 @@ def options():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--objects", type=int, default=1_000_000)
-    parser.add_argument("--patience", type=int, default=600)
+    parser.add_argument("--patience", type=int, default=60)
     parser.add_argument("--only", action="append", choices=list(works.WORKS))
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--wrk", action="store_true")
@@ -66,6 +66,7 @@ def main():
             run = Run(bench, chosen)
             for name in chosen.only or works.WORKS:
                 print(f"== {name}", flush=True)
+                run.calm.begin()
                 results = works.WORKS[name](run)
                 for work in [results] if isinstance(results, measure.Work) else results:
                     done.append(work)
