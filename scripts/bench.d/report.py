@@ -107,7 +107,7 @@ def markdown(figures, chosen):
     machine = figures["machine"]
     command = f"scripts/bench --rounds {chosen.rounds} --seconds {chosen.seconds} --patience {chosen.patience} --write"
     lines = [f"Measured with `{command}` on {machine['cores']}"]
-    lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']} with {machine['congestion']}, and"]
+    lines += [f"cores of {machine['cpu']}, Linux {machine['kernel']} (TCP: {machine['congestion']}), with"]
     lines += [", ".join(f"{name} {number}" for name, number in machine["versions"].items()) + ".", ""]
     lines += [f"Of the machine: {figures['calm']}.", ""]
     lines += ["Requests per second, each work to its own scale; the small figure is the ratio to the first of its group:", ""]
