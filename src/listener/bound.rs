@@ -211,7 +211,7 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 
 /// Where the system's congestion control is BBR, timers spread a body over time, to spare the buffers of a network. On
 /// loopback there is none: each of them would interrupt this thread and wake the client once more. Connections inherit this;
-/// choosing for each of them would not stop timers that have begun. Every Linux has Reno, and whoever may not choose it
+/// chosen for each of them, it might come after the first timer. Every Linux has Reno, and whoever may not choose it
 /// keeps what there is.
 #[cfg(target_os = "linux")]
 fn send_at_once(socket: &Socket) {
